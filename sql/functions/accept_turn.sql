@@ -1,0 +1,163 @@
+create or replace function towpath.check_options(options jsonb) returns void
+language plpgsql immutable as $$
+declare
+  k text;
+  v jsonb;
+begin
+  if jsonb_typeof(options) is distinct from 'object' then
+    perform towpath.fail('TW400', 'options is not an object', 'pass ''{}'' or leave it out');
+  end if;
+  for k, v in select * from jsonb_each(options) loop
+    case
+    when k in ('id', 'tenant', 'project') then
+      if jsonb_typeof(v) <> 'string' or v #>> '{}' = '' or length(v #>> '{}') > 200 or v #>> '{}' ~ '[#[:cntrl:]]' then
+        perform towpath.fail('TW400', format('options.%s is not a name', k), 'a string of 1 to 200 characters without # and control characters');
+      end if;
+    when k = 'priority' then
+      if v not in ('1', '2', '3', '4') then
+        perform towpath.fail('TW400', 'options.priority is not 1, 2, 3 or 4', '1 runs first; the default is 2');
+      end if;
+    when k = 'max_attempts' then
+      if jsonb_typeof(v) <> 'number' or v::text !~ '^[0-9]{1,4}$' or v::text::int not between 1 and 1000 then
+        perform towpath.fail('TW400', 'options.max_attempts is not a whole number from 1 to 1000');
+      end if;
+    when k = 'timeout_s' then
+      if jsonb_typeof(v) <> 'number' or v::text::numeric not between 0.001 and 604800 then
+        perform towpath.fail('TW400', 'options.timeout_s is not a number of seconds up to 604800 (a week)');
+      end if;
+    when k = 'scheduled_at' then
+      if jsonb_typeof(v) <> 'string' or v #>> '{}' !~ '^\d{4}-\d\d-\d\d[T ]\d\d:\d\d' then
+        perform towpath.fail('TW400', 'options.scheduled_at is not a timestamp', 'for example "2026-01-31T12:00:00Z"');
+      end if;
+    when k = 'late_steer' then
+      if v not in ('"next"', '"reject"') then
+        perform towpath.fail('TW400', 'options.late_steer is not "next" or "reject"');
+      end if;
+    else
+      perform towpath.fail('TW400', format('unknown option "%s"', k),
+                           'options are id, tenant, project, priority, max_attempts, timeout_s, scheduled_at, late_steer');
+    end case;
+  end loop;
+end $$;
+comment on function towpath.check_options(jsonb) is 'Refuses an option that submit does not have, or a value out of its range.';
+
+create or replace function towpath.accept_turn(
+  p_profile text, p_input jsonb, p_session text, p_key text, p_options jsonb, p_job bigint default null,
+  out process_id text, out duplicate boolean)
+language plpgsql as $$
+declare
+  t        timestamptz := towpath.now();
+  f        towpath.profile;
+  s        towpath.session;
+  p        towpath.process;
+  digest   bytea;
+  key      bytea;
+  opened   boolean := false;
+  due      timestamptz;
+  input_id text := towpath.new_id('i');
+begin
+  perform towpath.check_options(p_options);
+  if coalesce(p_profile, '') = '' then
+    perform towpath.fail('TW400', 'profile is missing', 'name a backend, for example deepseek; towpath.profiles lists them');
+  end if;
+  select * into f from towpath.profile where name = p_profile and enabled;
+  if not found then
+    perform towpath.fail('TW404', format('unknown profile "%s"', p_profile),
+      coalesce('known profiles: ' || (select string_agg(name, ', ' order by name) from towpath.profile where enabled),
+               'no worker has registered any profile yet: start one with a plugins folder'));
+  end if;
+  if p_input is null or jsonb_typeof(p_input) <> 'object' then
+    perform towpath.fail('TW400', case when p_input is null then 'input is missing' else 'input is not a JSON object' end,
+                         'for example {"text": "hello"}');
+  end if;
+  if octet_length(p_input::text) > 1048576 then
+    perform towpath.fail('TW413', format('input has %s bytes, the limit is 1048576', octet_length(p_input::text)),
+                         'store large content elsewhere and pass a reference');
+  end if;
+  if p_key is not null and (p_key = '' or octet_length(p_key) > 1048576) then
+    perform towpath.fail('TW400', 'idempotency_key is empty or above 1 MiB');
+  end if;
+  due := (p_options ->> 'scheduled_at')::timestamptz;
+  key := towpath.digest(p_key);
+  digest := towpath.digest(towpath.canonical(jsonb_build_object(
+    'profile', p_profile, 'input', p_input, 'session', p_session, 'options', p_options - 'id')));
+  process_id := coalesce(p_options ->> 'id', towpath.new_id('p'));
+
+  if p_session is null then
+    opened := true;
+    p_session := towpath.new_id('s');
+    insert into towpath.session (id, tenant, project, profile, created_at, updated_at)
+    values (p_session, coalesce(p_options ->> 'tenant', 'default'), coalesce(p_options ->> 'project', 'default'), p_profile, t, t)
+    returning * into s;
+  else
+    if p_session = '' or length(p_session) > 200 or p_session ~ '[#[:cntrl:]]' then
+      perform towpath.fail('TW400', 'session is not a name', 'a string of 1 to 200 characters without # and control characters');
+    end if;
+    select * into s from towpath.session where id = p_session for no key update;
+    if not found then
+      insert into towpath.session (id, tenant, project, profile, created_at, updated_at)
+      values (p_session, coalesce(p_options ->> 'tenant', 'default'), coalesce(p_options ->> 'project', 'default'), p_profile, t, t)
+      on conflict do nothing;
+      select * into s from towpath.session where id = p_session for no key update;
+    end if;
+    if s.profile <> p_profile then
+      perform towpath.fail('TW409', format('session "%s" belongs to profile "%s"', s.id, s.profile),
+                           'a session keeps its profile for life: use another session');
+    end if;
+    if s.tenant <> coalesce(p_options ->> 'tenant', s.tenant) or s.project <> coalesce(p_options ->> 'project', s.project) then
+      perform towpath.fail('TW409', format('session "%s" belongs to tenant "%s", project "%s"', s.id, s.tenant, s.project),
+                           'a session keeps both for life: use another session');
+    end if;
+    if s.quarantine is not null then
+      perform towpath.fail('TW423', format('session "%s" is quarantined: %s', s.id, s.quarantine));
+    end if;
+    if s.runtime_state in ('retired', 'stopped', 'destroyed') then
+      perform towpath.fail('TW409', format('session "%s" is %s and accepts no turn', s.id, s.runtime_state));
+    end if;
+  end if;
+
+  insert into towpath.process (id, class, disposition, tenant, project, profile, session_id, turn_no, spec, request_digest,
+                               key_digest, priority, max_attempts, last_seq, created_at, updated_at)
+  values (process_id, 'turn', 'rerunnable', s.tenant, s.project, p_profile, s.id, s.next_turn,
+          p_options - '{id,tenant,project,priority,max_attempts}'::text[], digest, key,
+          coalesce((p_options ->> 'priority')::smallint, 2), coalesce((p_options ->> 'max_attempts')::int, f.max_attempts),
+          1, t, t)
+  on conflict do nothing
+  returning * into p;
+
+  if p.id is null then
+    if opened then
+      delete from towpath.session where id = s.id;
+    end if;
+    duplicate := true;
+    select * into p from towpath.process x
+    where x.tenant = s.tenant and x.project = s.project and x.key_digest = key or x.id = accept_turn.process_id
+    order by x.key_digest is not distinct from key desc limit 1;
+    if p.request_digest is distinct from digest or p.key_digest is distinct from key then
+      perform towpath.fail('TW40I',
+        case when p.key_digest is not distinct from key and key is not null then 'idempotency_key was used for another request'
+             else format('process "%s" exists with another request', process_id) end,
+        format('process "%s" has it; use a new key for a new request', p.id));
+    end if;
+    process_id := p.id;
+    return;
+  end if;
+
+  duplicate := false;
+  insert into towpath.input (id, session_id, seq, process_no, kind, phase, payload, digest, created_at, updated_at)
+  values (input_id, s.id, s.next_input, p.no, 'turn', 'queued', p_input, digest, t, t);
+  insert into towpath.event (process_no, seq, type, data, at)
+  values (p.no, 1, 'process.queued', jsonb_build_object('profile', p_profile, 'session', s.id, 'input', input_id), t);
+  update towpath.session set next_turn = s.next_turn + 1, next_input = s.next_input + 1, updated_at = t,
+    active_process = coalesce(s.active_process, p.id)
+  where id = s.id;
+  if s.active_process is null then
+    if p_job is null then
+      perform towpath.enqueue(p.id, due);
+    else
+      update towpath.process set generation = 1, river_job_id = p_job where id = p.id;
+    end if;
+  end if;
+end $$;
+comment on function towpath.accept_turn(text, jsonb, text, text, jsonb, bigint) is
+'The one way in for a turn: process, input, first event and River job, or the process that the key already has. p_job is a River row that becomes the turn''s own.';

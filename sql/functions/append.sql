@@ -1,0 +1,35 @@
+create or replace function towpath.append(nos bigint[], fences bigint[], event_nos bigint[], types text[], data text[],
+                                          applied text[] default '{}')
+returns table (process_no bigint, last_seq bigint)
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t timestamptz := towpath.now();
+begin
+  -- Lock first, in order; only then look at the leases: a statement's snapshot is older than a lock it waited for.
+  perform 1 from towpath.process p where p.no = any(nos) order by p.no for no key update;
+  return query
+  with owned as (
+    select p.no, p.id, p.last_seq, l.fence
+    from unnest(nos, fences) f(no, fence)
+    join towpath.process p on p.no = f.no
+    join towpath.lease l on l.process_no = f.no and l.fence = f.fence and l.expires_at > t
+  ), fresh as (
+    select o.no, o.fence, o.last_seq + row_number() over (partition by e.no order by e.ord) as seq, e.type, e.data
+    from unnest(event_nos, types, append.data) with ordinality e(no, type, data, ord) join owned o using (no)
+  ), stored as (
+    insert into towpath.event as v (process_no, seq, type, data, fence, at)
+    select f.no, f.seq, f.type, towpath.event_data(f.data), f.fence, t from fresh f
+  ), counted as (
+    update towpath.process p set last_seq = c.last from (select f.no, max(f.seq) as last from fresh f group by f.no) c
+    where p.no = c.no
+  ), seen as (
+    update towpath.input i set phase = 'applied', updated_at = t
+    where i.id = any(applied) and i.phase in ('queued', 'staged') and i.process_no in (select o.no from owned o)
+  ), woken as materialized (
+    select towpath.wake('towpath_events', case when sum(length(o.id) + 1) < 7900 then string_agg(o.id, ',') else '*' end)
+    from owned o having count(*) > 0
+  )
+  select o.no, coalesce((select max(f.seq) from fresh f where f.no = o.no), o.last_seq) from owned o, woken;
+end $$;
+comment on function towpath.append(bigint[], bigint[], bigint[], text[], text[], text[]) is
+'Stores the events of many turns in one transaction and notes which inputs their guests have observed. A process whose lease is not the given fence''s any more stores nothing and is missing in the answer.';

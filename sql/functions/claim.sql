@@ -1,0 +1,107 @@
+create or replace function towpath.claim(
+  job_id bigint, args jsonb, node text, incarnation uuid, ttl interval,
+  out action text, out process_id text, out process_no bigint, out session_id text, out profile text, out attempt integer,
+  out fence bigint, out input jsonb, out input_id text, out version bigint, out digest bytea, out timeout_ms bigint,
+  out module_digest text, out last_seq bigint, out detail text)
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t   timestamptz := towpath.now();
+  p   towpath.process;
+  s   towpath.session;
+  l   towpath.lease;
+  i   towpath.input;
+  k   text;
+  gen integer;
+  said bigint;
+begin
+  if args ? 'process_id' then
+    process_id := args ->> 'process_id';
+    gen := (args ->> 'generation')::int;
+  else
+    for k in select jsonb_object_keys(args) loop
+      if k not in ('profile', 'input', 'session', 'idempotency_key', 'options') then
+        perform towpath.fail('TW400', format('job args: unknown key "%s"', k), 'args are profile, input, session, idempotency_key, options');
+      end if;
+    end loop;
+    select a.process_id into claim.process_id
+    from towpath.accept_turn(args ->> 'profile', args -> 'input', args ->> 'session',
+      coalesce(args ->> 'idempotency_key',
+               'river:' || job_id || ':' || (select j.created_at::text from :river.river_job j where j.id = job_id)),
+      coalesce(nullif(args -> 'options', 'null'), '{}'), job_id) a;
+    update :river.river_job j
+    set metadata = j.metadata || jsonb_build_object('process_id', claim.process_id),
+        tags = (select array_agg(distinct g) from unnest(j.tags || towpath.tags(x.session_id, x.profile)) g)
+    from towpath.process x where x.id = claim.process_id and j.id = job_id;
+    -- The row is the turn's own job only if it heads its session.
+    select case when x.river_job_id = job_id then x.generation else -1 end into gen
+    from towpath.process x where x.id = claim.process_id;
+  end if;
+
+  begin
+    p := towpath.locked(process_id);
+  exception when sqlstate 'TW404' then
+    action := 'skip'; detail := 'no such process'; return;
+  end;
+  process_no := p.no; session_id := p.session_id; profile := p.profile; last_seq := p.last_seq;
+  if p.finalized_at is not null then
+    action := 'skip'; detail := 'process is ' || p.status; return;
+  end if;
+  if gen is distinct from p.generation then
+    action := case when gen = -1 then 'queued' else 'skip' end;
+    detail := case when gen = -1 then 'waits for the turn before it' else format('generation %s, process is at %s', gen, p.generation) end;
+    return;
+  end if;
+  select * into l from towpath.lease x where x.process_no = p.no;
+  if found and l.incarnation <> claim.incarnation and l.expires_at > t then
+    action := 'skip'; detail := format('node "%s" holds the lease', l.node_id); return;
+  end if;
+  if p.cancel_requested_at is not null then
+    perform towpath.finalize(p.no, 'cancelled', jsonb_build_object('reason', p.cancel_reason));
+    action := 'skip'; detail := 'cancelled before it started'; return;
+  end if;
+
+  if l.process_no is not null and l.incarnation = claim.incarnation and l.expires_at > t then
+    -- The same owner again, for example after an answer that was lost on the way: the same lease.
+    update towpath.lease x set expires_at = t + ttl where x.process_no = p.no;
+    fence := l.fence; attempt := p.attempt;
+  else
+    if p.attempts_spent >= p.max_attempts then
+      perform towpath.finalize(p.no, 'abandoned',
+        jsonb_build_object('reason', format('%s attempts did not end it', p.attempts_spent)), null, 'engine_gave_up');
+      action := 'skip'; detail := 'attempt budget is spent'; return;
+    end if;
+    fence := nextval('towpath.fence_seq');
+    attempt := p.attempt + 1;
+    update towpath.attempt a set ended_at = t, end_reason = 'lease lapsed' where a.process_no = p.no and a.ended_at is null;
+    -- What an earlier attempt said is taken back: a model's second answer differs from the half already shown.
+    select a.first_seq into said from towpath.attempt a
+    where a.process_no = p.no and a.attempt = p.attempt
+      and exists (select 1 from towpath.event e where e.process_no = p.no and e.seq > a.first_seq and e.fence = a.fence);
+    if said is not null then
+      perform towpath.note(p.no, 'process.retracted', jsonb_build_object('attempt', p.attempt, 'from_seq', said + 1, 'to_seq', p.last_seq));
+    end if;
+    last_seq := towpath.note(p.no, 'process.started', jsonb_build_object('attempt', attempt, 'node', node));
+    insert into towpath.lease (process_no, node_id, incarnation, fence, claimed_at, expires_at)
+    values (p.no, node, claim.incarnation, claim.fence, t, t + ttl)
+    on conflict on constraint lease_pkey do update set node_id = excluded.node_id, incarnation = excluded.incarnation,
+      fence = excluded.fence, claimed_at = excluded.claimed_at, expires_at = excluded.expires_at;
+    insert into towpath.attempt (process_no, attempt, node_id, incarnation, fence, river_job_id, first_seq, started_at)
+    values (p.no, claim.attempt, node, claim.incarnation, claim.fence, job_id, claim.last_seq, t);
+    update towpath.process x set status = 'running', attempt = claim.attempt, attempts_spent = x.attempts_spent + 1,
+      next_attempt_at = null, wait = null, updated_at = t,
+      first_started = coalesce(x.first_started, jsonb_build_object('node', node, 'incarnation', claim.incarnation, 'at', t))
+    where x.no = p.no;
+    update towpath.input x set phase = case when x.kind = 'turn' then 'staged' else 'queued' end,
+      attempts = x.attempts + (x.kind = 'turn')::int, updated_at = t
+    where x.process_no = p.no and x.finalized_at is null;
+    perform towpath.wake('towpath_events', p.id);
+  end if;
+
+  select * into i from towpath.input x where x.process_no = p.no and x.kind = 'turn';
+  select * into s from towpath.session x where x.id = p.session_id;
+  action := 'run'; input := i.payload; input_id := i.id; version := s.version; digest := s.digest; module_digest := p.module_digest;
+  timeout_ms := 1000 * coalesce((p.spec ->> 'timeout_s')::numeric,
+                                extract(epoch from (select f.turn_timeout from towpath.profile f where f.name = p.profile)), 600);
+end $$;
+comment on function towpath.claim(bigint, jsonb, text, uuid, interval) is
+'Takes the lease of the process that a River job names, or submits what a client''s job carries and then takes it. action: run, queued (waits in its session), skip (nothing to do, detail says why).';

@@ -1,0 +1,23 @@
+create or replace function towpath.canonical(value jsonb) returns text
+language plpgsql immutable parallel safe as $$
+begin
+  case jsonb_typeof(value)
+  when 'object' then
+    return '{' || coalesce((select string_agg(to_json(key)::text || ':' || towpath.canonical(e.value), ',' order by key collate "C")
+                            from jsonb_each(canonical.value) e), '') || '}';
+  when 'array' then
+    return '[' || coalesce((select string_agg(towpath.canonical(e.value), ',' order by ord)
+                            from jsonb_array_elements(canonical.value) with ordinality e(value, ord)), '') || ']';
+  when 'number' then
+    return trim_scale(value::numeric)::text;
+  else
+    return value::text;
+  end case;
+end $$;
+comment on function towpath.canonical(jsonb) is 'One text per JSON value: keys sorted bytewise, numbers without trailing zeros.';
+
+create or replace function towpath.digest(value text) returns bytea
+language sql stable parallel safe security definer set search_path = pg_catalog, pg_temp as $$
+  select sha256(substring(digest_key from 33) || sha256(substring(digest_key for 32) || convert_to(value, 'UTF8'))) from towpath.store
+$$;
+comment on function towpath.digest(text) is 'Keyed SHA-256 of a text: tells equal requests without telling what they say.';

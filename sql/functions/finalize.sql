@@ -1,0 +1,50 @@
+create or replace function towpath.finalize(p_no bigint, p_status text, p_outcome jsonb, p_kind text default null,
+                                            p_writer text default null, p_fence bigint default null) returns void
+language plpgsql as $$
+declare
+  t timestamptz := towpath.now();
+  p towpath.process;
+  s towpath.session;
+  i towpath.input;
+  next text;
+begin
+  perform towpath.note(p_no, 'process.' || p_status,
+    p_outcome || jsonb_strip_nulls(jsonb_build_object('kind', p_kind, 'writer', p_writer)), p_fence);
+  update towpath.process set status = p_status, outcome = towpath.event_data(p_outcome::text), failure_kind = p_kind,
+    abandon_writer = p_writer, finalized_at = t, updated_at = t, next_attempt_at = null, wait = null
+  where no = p_no returning * into p;
+  delete from towpath.lease where process_no = p_no;
+  update towpath.attempt a set ended_at = t, end_reason = p_status where a.process_no = p_no and a.ended_at is null;
+  update towpath.input x set updated_at = t, finalized_at = t,
+    phase = case when x.phase = 'applied' or x.kind = 'turn' and p_status = 'completed' then 'consumed'
+                 when x.kind = 'turn' then 'abandoned'
+                 when p_status = 'completed' and coalesce(p.spec ->> 'late_steer', 'next') = 'next' and x.kind = 'steer' then 'superseded'
+                 else 'rejected' end,
+    reason = case when x.phase = 'applied' or x.kind = 'turn' and p_status = 'completed' then null
+                  when x.kind = 'turn' then p_status
+                  when p_status = 'completed' and coalesce(p.spec ->> 'late_steer', 'next') = 'next' and x.kind = 'steer' then 'next turn'
+                  else 'late' end
+  where x.process_no = p_no and x.finalized_at is null;
+  -- A steer that came too late goes on as the session's next turn, unless the submitter wanted it rejected.
+  for i in select * from towpath.input x where x.process_no = p_no and x.reason = 'next turn' order by seq loop
+    begin
+      perform towpath.accept_turn(p.profile, i.payload, p.session_id, 'late:' || i.id, '{}');
+    exception when sqlstate 'TW404' or sqlstate 'TW409' then
+      update towpath.input x set phase = 'rejected', reason = sqlerrm where x.id = i.id;
+    end;
+  end loop;
+  if p.session_id is not null then
+    select * into s from towpath.session where id = p.session_id;
+    if s.active_process = p.id then
+      select x.id into next from towpath.process x
+      where x.session_id = s.id and x.finalized_at is null and x.turn_no is not null order by x.turn_no limit 1;
+      update towpath.session set active_process = next, updated_at = t where id = s.id;
+      if next is not null then
+        perform towpath.enqueue(next, (select (x.spec ->> 'scheduled_at')::timestamptz from towpath.process x where x.id = next));
+      end if;
+    end if;
+  end if;
+  perform towpath.wake('towpath_events', p.id);
+end $$;
+comment on function towpath.finalize(bigint, text, jsonb, text, text, bigint) is
+'Ends a process whose session and row the caller has locked: terminal event, outcome, lease, attempt, inputs, and the session''s next turn.';

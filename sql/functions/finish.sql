@@ -1,0 +1,60 @@
+create or replace function towpath.owned(process_no bigint, fence bigint) returns towpath.process
+language plpgsql volatile as $$
+declare
+  p towpath.process;
+begin
+  select * into p from towpath.process x where x.no = owned.process_no;
+  if found then
+    p := towpath.locked(p.id);
+    if exists (select 1 from towpath.lease l where l.process_no = p.no and l.fence = owned.fence and l.expires_at > towpath.now()) then
+      return p;
+    end if;
+  end if;
+  perform towpath.fail('TW40L', format('fence %s does not own process %s', fence, coalesce(p.id, process_no::text)),
+                       'another worker has taken over, or the lease lapsed');
+end $$;
+comment on function towpath.owned(bigint, bigint) is 'Locks a process for its owner, or refuses a stale fence.';
+
+create or replace function towpath.finish(process_no bigint, fence bigint, status text, outcome jsonb, failure_kind text default null,
+                                          types text[] default '{}', data text[] default '{}', applied text[] default '{}',
+                                          keys text[] default '{}', vals bytea[] default '{}', base_version bigint default null)
+returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t     timestamptz := towpath.now();
+  p     towpath.process := towpath.owned(process_no, fence);
+  s     towpath.session;
+  delta bytea;
+  took  text[];
+begin
+  if status not in ('completed', 'failed', 'cancelled', 'abandoned') then
+    perform towpath.fail('TW400', format('"%s" is not a terminal status', status));
+  end if;
+  perform towpath.append(array[process_no], array[fence], array_fill(process_no, array[coalesce(array_length(types, 1), 0)]), types, data, applied);
+  if base_version is not null then
+    select * into s from towpath.session x where x.id = p.session_id;
+    if s.version <> base_version then
+      perform towpath.fail('TW409', format('session "%s" is at version %s, the turn began at %s', s.id, s.version, base_version));
+    end if;
+    select sha256(coalesce(s.digest, '') || string_agg(sha256(convert_to(d.key, 'UTF8')) || sha256(d.val), '' order by d.ord))
+    into delta from unnest(keys, vals) with ordinality d(key, val, ord);
+    delete from towpath.session_kv kv using unnest(keys, vals) d(key, val)
+    where kv.session_id = s.id and kv.key = d.key and length(d.val) = 0;
+    insert into towpath.session_kv as kv (session_id, key, value, version)
+    select s.id, d.key, d.val, s.version + 1 from unnest(keys, vals) d(key, val) where length(d.val) > 0
+    on conflict on constraint session_kv_pkey do update set value = excluded.value, version = excluded.version;
+    update towpath.session x set version = x.version + 1, digest = coalesce(delta, x.digest), updated_at = t,
+      change_xid = pg_current_xact_id() where x.id = s.id;
+    select array_agg(i.id order by i.seq) into took from towpath.input i
+    where i.process_no = p.no and (i.kind = 'turn' or i.phase = 'applied');
+    insert into towpath.receipt (process_no, seq, session_id, session_version, input_ids, digest, fence, at)
+    values (p.no, 1, s.id, s.version + 1, coalesce(took, '{}'), coalesce(delta, s.digest, ''), fence, t);
+  end if;
+  perform towpath.finalize(p.no, status, outcome, failure_kind, case when status = 'abandoned' then 'owner_drain' end, fence);
+  -- Last in the lock order. River's own completion then finds nothing to do.
+  update :river.river_job j set state = 'completed', finalized_at = clock_timestamp(),
+    metadata = j.metadata || jsonb_build_object('output', jsonb_strip_nulls(jsonb_build_object('process_id', p.id, 'status', status, 'kind', failure_kind)))
+  where j.id = p.river_job_id and j.state = 'running';
+end $$;
+comment on function towpath.finish(bigint, bigint, text, jsonb, text, text[], text[], text[], text[], bytea[], bigint) is
+'Ends a turn in one transaction: last events, receipt, session snapshot (when base_version is given, by compare-and-swap), terminal event, inputs, lease, River job, next turn of the session.';

@@ -1,0 +1,17 @@
+create or replace function towpath.note(process_no bigint, type text, data jsonb, fence bigint default null) returns bigint
+language plpgsql as $$
+declare
+  next bigint;
+begin
+  update towpath.process p set last_seq = p.last_seq + 1 where p.no = note.process_no returning p.last_seq into next;
+  insert into towpath.event (process_no, seq, type, data, fence, at)
+  values (note.process_no, next, note.type, towpath.event_data(note.data::text), note.fence, towpath.now());
+  return next;
+end $$;
+comment on function towpath.note(bigint, text, jsonb, bigint) is 'Appends one event of our own to a process whose row the caller has locked.';
+
+create or replace function towpath.wake(channel text, process_id text) returns void
+language sql as $$
+  select pg_notify(channel, process_id) where coalesce(current_setting('towpath.notify', true), '') <> 'off'
+$$;
+comment on function towpath.wake(text, text) is 'NOTIFY unless towpath.notify is off. It only wakes; rows are the truth.';

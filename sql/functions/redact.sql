@@ -1,0 +1,28 @@
+create or replace function towpath.redact(value jsonb) returns jsonb
+language plpgsql immutable parallel safe as $$
+begin
+  case jsonb_typeof(value)
+  when 'object' then
+    return (select coalesce(jsonb_object_agg(key, case
+              when lower(key) ~ '^(authorization|proxy-authorization|(x-)?api[_-]?key|password|passwd|secret|client[_-]?secret|private[_-]?key|access[_-]?token|refresh[_-]?token|id[_-]?token|cookie|set-cookie)$'
+              then '"[redacted]"' else towpath.redact(e.value) end), '{}')
+            from jsonb_each(redact.value) e);
+  when 'array' then
+    return (select coalesce(jsonb_agg(towpath.redact(e.value) order by ord), '[]')
+            from jsonb_array_elements(redact.value) with ordinality e(value, ord));
+  when 'string' then
+    return to_jsonb(regexp_replace(value #>> '{}',
+      '(sk-[A-Za-z0-9_-]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|AKIA[A-Z0-9]{16}|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]+|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----)',
+      '[redacted]', 'g'));
+  else
+    return value;
+  end case;
+end $$;
+comment on function towpath.redact(jsonb) is 'Removes what looks like a credential, by key name and by shape. Exact secrets are scrubbed on the node before.';
+
+create or replace function towpath.event_data(value text) returns jsonb
+language sql immutable parallel safe as $$
+  select case when value ~* '"(authorization|proxy-authorization|(x-)?api[_-]?key|password|passwd|secret|client[_-]?secret|private[_-]?key|access[_-]?token|refresh[_-]?token|id[_-]?token|cookie|set-cookie)"|sk-|gh[pousr]_|AKIA|eyJ|PRIVATE KEY'
+         then towpath.redact(value::jsonb) else value::jsonb end
+$$;
+comment on function towpath.event_data(text) is 'What an event stores of a payload: redacted only where a cheap look finds a reason.';

@@ -1,0 +1,40 @@
+create or replace function towpath.requeue(process_no bigint, reason text, delay interval, refund boolean) returns void
+language plpgsql as $$
+declare
+  t timestamptz := towpath.now();
+  p towpath.process;
+begin
+  delete from towpath.lease l where l.process_no = requeue.process_no;
+  update towpath.attempt a set ended_at = t, end_reason = reason where a.process_no = requeue.process_no and a.ended_at is null;
+  update towpath.process x set status = case when delay > '0' then 'backoff' else 'queued' end,
+    next_attempt_at = case when delay > '0' then t + delay end,
+    attempts_spent = x.attempts_spent - refund::int, wait = null, updated_at = t
+  where x.no = requeue.process_no returning * into p;
+  update towpath.input x set phase = 'queued', updated_at = t where x.process_no = p.no and x.finalized_at is null;
+  perform towpath.note(p.no, 'process.requeued', jsonb_strip_nulls(jsonb_build_object('reason', reason, 'attempt', p.attempt,
+    'delay_ms', nullif((extract(epoch from delay) * 1000)::bigint, 0))));
+  perform towpath.enqueue(p.id, t + delay);
+  perform towpath.wake('towpath_events', p.id);
+end $$;
+comment on function towpath.requeue(bigint, text, interval, boolean) is
+'Puts a locked process back in its queue, one generation on, at once or after a delay; refund gives the attempt back to the budget.';
+
+create or replace function towpath.retry(process_no bigint, fence bigint, reason text, delay interval, refund boolean default false,
+                                         outcome jsonb default '{}', failure_kind text default 'internal') returns text
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  p towpath.process := towpath.owned(process_no, fence);
+begin
+  if p.cancel_requested_at is not null then
+    perform towpath.finalize(p.no, 'cancelled', jsonb_build_object('reason', p.cancel_reason), null, null, fence);
+    return 'cancelled';
+  end if;
+  if not refund and p.attempts_spent >= p.max_attempts then
+    perform towpath.finalize(p.no, 'failed', outcome || jsonb_build_object('attempts', p.attempts_spent), failure_kind, null, fence);
+    return 'failed';
+  end if;
+  perform towpath.requeue(p.no, reason, delay, refund);
+  return (select x.status from towpath.process x where x.no = p.no);
+end $$;
+comment on function towpath.retry(bigint, bigint, text, interval, boolean, jsonb, text) is
+'The owner gives a turn back, to be tried again after a delay, or fails it when its budget is spent. refund: a drain, which costs no attempt. Returns the new status.';

@@ -1,0 +1,40 @@
+create or replace function towpath.submit(profile text, input jsonb, session text default null,
+                                          idempotency_key text default null, options jsonb default '{}') returns text
+language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
+  select process_id from towpath.accept_turn(profile, input, session, idempotency_key, options)
+$$;
+comment on function towpath.submit(text, jsonb, text, text, jsonb) is
+'Submits one turn and returns its process id. Without a session it opens a new one. The same idempotency key and request give the same process, the same key and another request an error. options: id, tenant, project, priority 1-4, max_attempts, timeout_s, scheduled_at, late_steer (next or reject).';
+
+create or replace function towpath.submit_many(items jsonb) returns table (item bigint, process_id text)
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  i record;
+  k text;
+begin
+  if jsonb_typeof(items) is distinct from 'array' then
+    perform towpath.fail('TW400', 'submit_many wants a JSON array',
+                         'each element is {"profile", "input", "session", "idempotency_key", "options"}');
+  end if;
+  -- In session order, so that two bulk submits that share sessions lock them alike.
+  for i in select ord, e.value as v from jsonb_array_elements(items) with ordinality e(value, ord)
+           order by e.value ->> 'session', e.value ->> 'idempotency_key', ord
+  loop
+    if jsonb_typeof(i.v) <> 'object' then
+      perform towpath.fail('TW400', format('item %s is not an object', i.ord));
+    end if;
+    for k in select jsonb_object_keys(i.v) loop
+      if k not in ('profile', 'input', 'session', 'idempotency_key', 'options') then
+        perform towpath.fail('TW400', format('item %s: unknown key "%s"', i.ord, k),
+                             'keys are profile, input, session, idempotency_key, options');
+      end if;
+    end loop;
+    item := i.ord;
+    select a.process_id into submit_many.process_id
+    from towpath.accept_turn(i.v ->> 'profile', i.v -> 'input', i.v ->> 'session', i.v ->> 'idempotency_key',
+                             coalesce(nullif(i.v -> 'options', 'null'), '{}')) a;
+    return next;
+  end loop;
+end $$;
+comment on function towpath.submit_many(jsonb) is
+'Submits an array of turns in one transaction: all or none. Each element has the keys of submit. item is its place, from 1.';

@@ -1,0 +1,61 @@
+-- Roles are the cluster's: made where the server lets us, taken as they are where they exist, done without where
+-- a managed server refuses. The caller holds the migration lock.
+do $$
+declare
+  r text;
+  f record;
+begin
+  foreach r in array array['towpath_client', 'towpath_enqueue', 'towpath_operator', 'towpath_reader', 'towpath_worker'] loop
+    begin
+      if not exists (select 1 from pg_roles where rolname = r) then
+        execute format('create role %I nologin', r);
+      end if;
+    exception
+      when insufficient_privilege then
+        raise notice 'role % cannot be created here; grants to it are left out', r;
+      when duplicate_object or unique_violation then null;
+    end;
+  end loop;
+
+  revoke all on all functions in schema towpath from public;
+  revoke all on all tables in schema towpath from public;
+  grant usage on schema towpath to public;
+  grant execute on function towpath.now() to public;
+
+  for f in
+    select * from (values
+      ('towpath_client', array['submit', 'submit_many', 'steer', 'answer', 'interrupt', 'cancel', 'events', 'process']),
+      ('towpath_operator', array['submit', 'submit_many', 'steer', 'answer', 'interrupt', 'cancel', 'events', 'process', 'profile_put', 'sweep']),
+      ('towpath_reader', array['events', 'process']),
+      ('towpath_worker', array['submit', 'submit_many', 'steer', 'answer', 'interrupt', 'cancel', 'events', 'process', 'profile_put', 'sweep',
+                               'claim', 'append', 'finish', 'retry', 'renew', 'poll', 'node_start', 'node_stop'])
+    ) v(role, names) join pg_roles p on p.rolname = v.role
+  loop
+    execute (select string_agg(format('grant execute on function %s to %I;', p.oid::regprocedure, f.role), ' ')
+             from pg_proc p where p.pronamespace = 'towpath'::regnamespace and p.proname = any(f.names));
+    execute format('grant select on towpath.processes, towpath.profiles, towpath.nodes, towpath.sessions to %I', f.role);
+    execute format('grant usage on schema :river to %I', f.role);
+    execute format('grant select on :river.river_job, :river.river_queue to %I', f.role);
+  end loop;
+
+  -- Row-level security binds everybody but the owner of River's tables.
+  alter table :river.river_job enable row level security;
+  if exists (select 1 from pg_roles where rolname = 'towpath_enqueue') then
+    grant usage on schema :river to towpath_enqueue;
+    grant insert on :river.river_job to towpath_enqueue;
+    grant usage on sequence :river.river_job_id_seq to towpath_enqueue;
+    drop policy if exists towpath_enqueue on :river.river_job;
+    create policy towpath_enqueue on :river.river_job for insert to towpath_enqueue
+      with check (kind in ('turn', 'start', 'stop', 'restart', 'health_check') and not args ? 'process_id'
+                  and state in ('available', 'scheduled') and metadata = '{}');
+  end if;
+  if exists (select 1 from pg_roles where rolname = 'towpath_worker') then
+    execute (select string_agg(format('grant select, insert, update, delete on :river.%I to towpath_worker;', c.relname), ' ')
+             from pg_class c where c.relnamespace = ':river'::regnamespace and c.relkind = 'r' and c.relname like 'river\_%');
+    grant usage on sequence :river.river_job_id_seq to towpath_worker;
+    drop policy if exists towpath_worker on :river.river_job;
+    create policy towpath_worker on :river.river_job to towpath_worker using (true) with check (true);
+  end if;
+  drop policy if exists towpath_read on :river.river_job;
+  create policy towpath_read on :river.river_job for select using (true);
+end $$;
