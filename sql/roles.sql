@@ -28,7 +28,7 @@ begin
       ('towpath_operator', array['submit', 'submit_many', 'steer', 'answer', 'interrupt', 'cancel', 'events', 'process', 'profile_put', 'sweep']),
       ('towpath_reader', array['events', 'process']),
       ('towpath_worker', array['submit', 'submit_many', 'steer', 'answer', 'interrupt', 'cancel', 'events', 'process', 'profile_put', 'sweep',
-                               'claim', 'append', 'finish', 'retry', 'renew', 'poll', 'node_start', 'node_stop'])
+                               'claim', 'append', 'finish', 'retry', 'renew', 'poll', 'kv_get', 'node_start', 'node_stop'])
     ) v(role, names) join pg_roles p on p.rolname = v.role
   loop
     execute (select string_agg(format('grant execute on function %s to %I;', p.oid::regprocedure, f.role), ' ')

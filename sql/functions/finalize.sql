@@ -6,7 +6,7 @@ declare
   p towpath.process;
   s towpath.session;
   i towpath.input;
-  next text;
+  head text;
 begin
   perform towpath.note(p_no, 'process.' || p_status,
     p_outcome || jsonb_strip_nulls(jsonb_build_object('kind', p_kind, 'writer', p_writer)), p_fence);
@@ -36,11 +36,11 @@ begin
   if p.session_id is not null then
     select * into s from towpath.session where id = p.session_id;
     if s.active_process = p.id then
-      select x.id into next from towpath.process x
+      select x.id into head from towpath.process x
       where x.session_id = s.id and x.finalized_at is null and x.turn_no is not null order by x.turn_no limit 1;
-      update towpath.session set active_process = next, updated_at = t where id = s.id;
-      if next is not null then
-        perform towpath.enqueue(next, (select (x.spec ->> 'scheduled_at')::timestamptz from towpath.process x where x.id = next));
+      update towpath.session set active_process = head, updated_at = t where id = s.id;
+      if head is not null then
+        perform towpath.enqueue(head, (select (x.spec ->> 'scheduled_at')::timestamptz from towpath.process x where x.id = head));
       end if;
     end if;
   end if;

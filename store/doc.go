@@ -1,0 +1,15 @@
+// Package store is typed Go access to the SQL functions of schema towpath.
+//
+//	worker, cmd ──▶ Store ──▶ towpath.submit, claim, append, finish, … (package sql)
+//
+// It holds no rule of its own: what may happen to a process is decided in SQL, under locks, and comes back as a row
+// or as an [Error] whose Code is one of ours.
+//
+// # Failure rules
+//
+//   - An [Error] matches a sentinel with errors.Is: ErrNotFound, ErrFence, and so on. Everything else that a call
+//     returns is trouble on the way to the database, and says nothing about the state of a process.
+//   - A deadlock or a serialisation failure is tried once more here, and nowhere else. Every call is one statement,
+//     so the second try does not repeat half of the first.
+//   - A Store is safe for concurrent use. Listen holds one connection of the pool for as long as it runs.
+package store

@@ -1,0 +1,185 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// Node is one start of one worker.
+type Node struct {
+	ID          string
+	Incarnation uuid.UUID
+}
+
+// What a claim found.
+const (
+	ActionRun    = "run"    // the lease is ours: execute
+	ActionQueued = "queued" // submitted; an earlier turn of its session comes first
+	ActionSkip   = "skip"   // nothing to do, Detail says why
+)
+
+// Claim is what one River job led to. Only Action and Detail are set unless Action is ActionRun.
+type Claim struct {
+	Action       string          `db:"action"`
+	ProcessID    *string         `db:"process_id"`
+	No           *int64          `db:"process_no"`
+	SessionID    *string         `db:"session_id"`
+	Profile      *string         `db:"profile"`
+	Attempt      *int            `db:"attempt"`
+	Fence        *int64          `db:"fence"`
+	Input        json.RawMessage `db:"input"`
+	InputID      *string         `db:"input_id"`
+	Version      *int64          `db:"version"` // of the session snapshot
+	Digest       []byte          `db:"digest"`  // of the session snapshot
+	TimeoutMS    *int64          `db:"timeout_ms"`
+	ModuleDigest *string         `db:"module_digest"`
+	LastSeq      *int64          `db:"last_seq"`
+	Detail       *string         `db:"detail"`
+}
+
+// Claim takes the lease of the process that a River job names, for ttl; what a client's job carries it submits first.
+func (s *Store) Claim(ctx context.Context, n Node, job int64, args json.RawMessage, ttl time.Duration) (Claim, error) {
+	return one(ctx, s, "claim", pgx.RowToStructByName[Claim], "select * from towpath.claim($1, $2, $3, $4, $5)",
+		job, args, n.ID, n.Incarnation, ttl)
+}
+
+// Owner names the execution that writes: a process by its number, and its fence.
+type Owner struct {
+	No    int64
+	Fence int64
+}
+
+// Batch is what one turn has to store: events in order, and the ids of the inputs that its guest has observed.
+type Batch struct {
+	Owner   Owner
+	Types   []string
+	Data    []string // JSON objects
+	Applied []string
+}
+
+// Append stores the batches of many turns in one transaction. The result has the newest sequence number of each
+// process whose owner is still the given one; a batch whose process is missing there was dropped.
+func (s *Store) Append(ctx context.Context, batches []Batch) (map[int64]int64, error) {
+	nos, fences := make([]int64, len(batches)), make([]int64, len(batches))
+	var eventNos []int64
+	var types, data []string
+	applied := []string{}
+	for i, b := range batches {
+		nos[i], fences[i] = b.Owner.No, b.Owner.Fence
+		for range b.Types {
+			eventNos = append(eventNos, b.Owner.No)
+		}
+		types, data, applied = append(types, b.Types...), append(data, b.Data...), append(applied, b.Applied...)
+	}
+	type row struct {
+		No   int64 `db:"process_no"`
+		Last int64 `db:"last_seq"`
+	}
+	rows, err := all(ctx, s, "append", pgx.RowToStructByName[row], "select * from towpath.append($1, $2, $3, $4, $5, $6)",
+		nos, fences, eventNos, types, data, applied)
+	if err != nil {
+		return nil, err
+	}
+	stored := make(map[int64]int64, len(rows))
+	for _, r := range rows {
+		stored[r.No] = r.Last
+	}
+	return stored, nil
+}
+
+// End is how a turn ends.
+type End struct {
+	Batch          // what was not yet appended
+	Status  string // completed, failed, cancelled, abandoned
+	Outcome json.RawMessage
+	Kind    string // failure kind, for failed
+	Keys    []string
+	Values  [][]byte // "" deletes its key
+	Base    *int64   // session version that the delta is against; nil leaves the session alone
+}
+
+// Finish ends a turn in one transaction. ErrFence: somebody else owns it now. ErrConflict: the session has moved on.
+func (s *Store) Finish(ctx context.Context, e End) error {
+	return exec(ctx, s, "finish", "select towpath.finish($1, $2, $3, $4, nullif($5, ''), $6, $7, $8, $9, $10, $11)",
+		e.Owner.No, e.Owner.Fence, e.Status, e.Outcome, e.Kind, list(e.Types), list(e.Data), list(e.Applied), list(e.Keys), list(e.Values), e.Base)
+}
+
+func list[T any](l []T) []T {
+	if l == nil {
+		return []T{} // an empty array, where nil would be null
+	}
+	return l
+}
+
+// Retry gives a turn back to be tried again after delay, or ends it as failed with outcome and kind when its budget
+// is spent. refund is a drain: it costs no attempt. It returns the new status.
+func (s *Store) Retry(ctx context.Context, o Owner, reason string, delay time.Duration, refund bool, outcome json.RawMessage, kind string) (string, error) {
+	return one(ctx, s, "retry", pgx.RowTo[string], "select towpath.retry($1, $2, $3, $4, $5, $6, $7)",
+		o.No, o.Fence, reason, delay, refund, outcome, kind)
+}
+
+// Renew extends every lease of the node and returns those that it still holds, by process number.
+func (s *Store) Renew(ctx context.Context, n Node, ttl time.Duration) (map[int64]int64, error) {
+	type row struct {
+		No    int64 `db:"process_no"`
+		Fence int64 `db:"fence"`
+	}
+	rows, err := all(ctx, s, "renew", pgx.RowToStructByName[row], "select * from towpath.renew($1, $2, $3)", n.ID, n.Incarnation, ttl)
+	if err != nil {
+		return nil, err
+	}
+	held := make(map[int64]int64, len(rows))
+	for _, r := range rows {
+		held[r.No] = r.Fence
+	}
+	return held, nil
+}
+
+// Word is something that the owner of a turn has to hear: Kind is cancel, steer or answer.
+type Word struct {
+	No      int64           `db:"process_no"`
+	Kind    string          `db:"kind"`
+	ID      *string         `db:"id"` // of the input
+	Payload json.RawMessage `db:"payload"`
+}
+
+// Poll returns what the owners have to hear; inputs in it count as staged from now.
+func (s *Store) Poll(ctx context.Context, owners []Owner) ([]Word, error) {
+	nos, fences := make([]int64, len(owners)), make([]int64, len(owners))
+	for i, o := range owners {
+		nos[i], fences[i] = o.No, o.Fence
+	}
+	return all(ctx, s, "poll", pgx.RowToStructByName[Word], "select * from towpath.poll($1, $2)", nos, fences)
+}
+
+// KVGet reads a key of a session's snapshot; nil when it has none.
+func (s *Store) KVGet(ctx context.Context, session, key string) ([]byte, error) {
+	return one(ctx, s, "kv get", pgx.RowTo[[]byte], "select towpath.kv_get($1, $2)", session, key)
+}
+
+// StartNode says that a node is there; StopNode that it leaves.
+func (s *Store) StartNode(ctx context.Context, n Node, version, host string, pid int, queues []string) error {
+	return exec(ctx, s, "start node", "select towpath.node_start($1, $2, $3, $4, $5, $6)", n.ID, n.Incarnation, version, host, pid, queues)
+}
+
+// StopNode says that a node leaves.
+func (s *Store) StopNode(ctx context.Context, n Node) error {
+	return exec(ctx, s, "stop node", "select towpath.node_stop($1, $2)", n.ID, n.Incarnation)
+}
+
+// Sweep repairs processes whose owner or job is gone, at most max of them, and returns their ids.
+func (s *Store) Sweep(ctx context.Context, ttl time.Duration, max int) ([]string, error) {
+	var ids []string
+	for len(ids) < max {
+		id, err := one(ctx, s, "sweep", pgx.RowTo[*string], "select towpath.sweep($1)", ttl)
+		if err != nil || id == nil {
+			return ids, err
+		}
+		ids = append(ids, *id)
+	}
+	return ids, nil
+}
