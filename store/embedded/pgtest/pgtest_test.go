@@ -76,10 +76,3 @@ func TestACloneIsDroppedWithItsTestThoughSomebodyIsConnected(t *testing.T) {
 		t.Error("the database is still there")
 	}
 }
-
-func BenchmarkCreateDatabase(b *testing.B) {
-	pgtest.DSN(b, "postgres")
-	for b.Loop() {
-		pgtest.CreateDatabase(b, "")
-	}
-}

@@ -75,7 +75,7 @@ func start(ctx context.Context) (*throwaway, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp(base(), "towpath-pgtest-")
+	dir, err := makeFolder()
 	if err != nil {
 		return nil, err
 	}
@@ -92,9 +92,6 @@ func start(ctx context.Context) (*throwaway, error) {
 
 // startIn starts a server on a copy of template, or on a fresh data directory when that is "".
 func startIn(ctx context.Context, template, dir string) (*embedded.Server, error) {
-	if err := os.Chmod(dir, 0o755); err != nil { // the server's user passes through
-		return nil, err
-	}
 	if template != "" {
 		if err := copyFolder(ctx, template, filepath.Join(dir, "data")); err != nil {
 			return nil, err
@@ -143,11 +140,3 @@ func startGuard(dir string) (guard, error) {
 }
 
 func (g guard) Close() error { return errors.Join(g.pipe.Close(), g.cmd.Wait()) }
-
-// base is a folder that the server's user can enter, which for root's tests rules out TMPDIR.
-func base() string {
-	if os.Geteuid() == 0 {
-		return "/tmp"
-	}
-	return os.TempDir()
-}

@@ -35,30 +35,40 @@ func dataTemplate(ctx context.Context) (string, error) {
 	if _, err := os.Stat(template); err == nil {
 		return template, nil
 	}
-	dir, err := os.MkdirTemp(cache, "new-")
+	if err := makeTemplate(ctx, template+".new"); err != nil {
+		return "", fmt.Errorf("make the shared data directory: %w", err)
+	}
+	return template, os.Rename(template+".new", template)
+}
+
+func makeTemplate(ctx context.Context, path string) error {
+	if err := os.RemoveAll(path); err != nil { // an interrupted one
+		return err
+	}
+	dir, err := makeFolder()
 	if err != nil {
-		return "", err
+		return err
 	}
 	guard, err := startGuard(dir)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer guard.Close()
 	server, err := startIn(ctx, "", dir)
 	if err != nil {
-		return "", err
+		return err
 	}
 	if err := server.Stop(ctx); err != nil {
-		return "", err
+		return err
 	}
-	return template, os.Rename(filepath.Join(dir, "data"), template)
+	return copyFolder(ctx, filepath.Join(dir, "data"), path)
 }
 
 // cacheFolder belongs to this user: in /tmp, somebody else may have made it first.
 func cacheFolder() (string, error) {
 	dir, err := os.UserCacheDir()
 	if err != nil || os.Geteuid() == 0 { // root's home is closed to the server's user
-		dir = base()
+		dir = diskFolder()
 	}
 	dir = filepath.Join(dir, fmt.Sprintf("towpath-pgtest-%d", os.Geteuid()))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
