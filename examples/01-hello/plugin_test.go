@@ -1,0 +1,71 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/towpath/towpath/hostabi"
+	"github.com/towpath/towpath/hostabi/guest"
+	"github.com/towpath/towpath/hostabi/guest/guesttest"
+)
+
+// transcript is the events of a turn and its result, one a line.
+func transcript(h *guesttest.Host) string {
+	var lines string
+	for _, e := range h.Events() {
+		lines += string(e.JSON) + "\n"
+	}
+	return lines + string(h.Finished()) + "\n"
+}
+
+func TestTwoTurnsOfASessionShowWhatTheTutorialSays(t *testing.T) {
+	h := guesttest.New(t, hostabi.TurnRequest{Config: json.RawMessage(`{"greeting":"Hello"}`)})
+	for _, file := range []string{"first", "second"} {
+		h = h.Next(json.RawMessage(`{"text":"Ada"}`))
+		h.Run(run)
+		want, err := os.ReadFile(filepath.Join("expected", file+".jsonl"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := transcript(h); got != string(want) {
+			t.Errorf("%s turn:\n%swant:\n%s", file, got, want)
+		}
+	}
+}
+
+func TestBadInputNamesTheFix(t *testing.T) {
+	for input, want := range map[string]string{
+		`{}`:             `input has no "text": pass {"text":"your name"}`,
+		`{"name":"Ada"}`: `input: json: unknown field "name"`,
+		`{"text":7}`:     `input: json: cannot unmarshal number into Go struct field input.text of type string`,
+		`[]`:             `input: json: cannot unmarshal array into Go value of type main.input`,
+	} {
+		h := guesttest.New(t, hostabi.TurnRequest{Input: json.RawMessage(input)})
+		result := h.Run(run)
+		if result.Kind != guest.KindInvalid || result.Retryable || result.Message != want {
+			t.Errorf("input %s: %s, want message %q", input, result.JSON, want)
+		}
+		if len(h.Session) != 0 {
+			t.Errorf("input %s: a failed turn was counted: %v", input, h.Session)
+		}
+	}
+}
+
+func TestItBuildsToWasm(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "hello.wasm")
+	build := exec.Command("go", "build", "-buildmode=c-shared", "-o", file, ".")
+	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	module, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if module.Size() > hostabi.MaxModule {
+		t.Errorf("module of %d bytes, the worker takes %d", module.Size(), hostabi.MaxModule)
+	}
+}

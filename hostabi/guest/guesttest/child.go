@@ -1,0 +1,110 @@
+package guesttest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+
+	"github.com/towpath/towpath/hostabi"
+)
+
+// Child is one child of the plugin, played by Host.Child.
+type Child struct {
+	Spec    hostabi.ProcSpec
+	Stdin   io.Reader
+	Context context.Context // ends when the plugin closes the child, and with the turn
+
+	host   *Host
+	handle uint32
+}
+
+// ProcOpen implements hostabi.Host.
+func (h *Host) ProcOpen(_ context.Context, spec []byte) (uint32, error) {
+	c := &Child{host: h}
+	switch {
+	case json.Unmarshal(spec, &c.Spec) != nil:
+		return 0, hostabi.Errorf(hostabi.EINVAL, "malformed spec")
+	case h.Child == nil:
+		return 0, errNoServer
+	}
+	handle, ctx, open, err := h.begin(0)
+	if err != nil {
+		return 0, err
+	}
+	open.stdin = &stdin{ctx: ctx, more: make(chan struct{}, 1)}
+	c.handle, c.Context, c.Stdin = handle, ctx, open.stdin
+	go h.Child(c)
+	return handle, nil
+}
+
+// ProcWrite implements hostabi.Host.
+func (h *Host) ProcWrite(_ context.Context, handle uint32, p []byte) (err error) {
+	h.update(func() {
+		x := h.open[handle]
+		if x == nil || x.stdin == nil || x.stdin.closed {
+			err = hostabi.Errorf(hostabi.EBADF, "no child %d with an open standard input", handle)
+			return
+		}
+		x.stdin.host = h
+		x.stdin.closed = len(p) == 0
+		x.stdin.buffer.Write(p)
+		select {
+		case x.stdin.more <- struct{}{}:
+		default:
+		}
+	})
+	return err
+}
+
+// Stdout writes to standard output.
+func (c *Child) Stdout(p []byte) {
+	for ; len(p) > 0; p = p[min(len(p), hostabi.MaxData):] {
+		c.push(hostabi.KindData, 0, bytes.Clone(p[:min(len(p), hostabi.MaxData)]))
+	}
+}
+
+// Stderr writes to standard error.
+func (c *Child) Stderr(p []byte) { c.push(hostabi.KindStderr, 0, bytes.Clone(p)) }
+
+// Exit ends the child.
+func (c *Child) Exit(status int) { c.push(hostabi.KindEnd, int32(status), nil) }
+
+func (c *Child) push(kind hostabi.Kind, code int32, payload []byte) {
+	c.host.push(hostabi.Record{Kind: kind, Handle: c.handle, Code: code, Payload: payload})
+}
+
+// stdin is what the plugin wrote and the child has not yet read. Its fields are guarded by the host's lock.
+type stdin struct {
+	ctx    context.Context
+	host   *Host
+	buffer bytes.Buffer
+	closed bool
+	more   chan struct{}
+}
+
+func (s *stdin) Read(p []byte) (int, error) {
+	for {
+		select {
+		case <-s.more:
+		case <-s.ctx.Done():
+			return 0, io.EOF
+		}
+		s.host.mu.Lock()
+		n, _ := s.buffer.Read(p)
+		again, closed := s.buffer.Len() > 0 || s.closed, s.closed
+		s.host.mu.Unlock()
+		if again {
+			select {
+			case s.more <- struct{}{}:
+			default:
+			}
+		}
+		if n > 0 {
+			return n, nil
+		}
+		if closed {
+			return 0, io.EOF
+		}
+	}
+}

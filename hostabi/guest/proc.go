@@ -1,0 +1,94 @@
+package guest
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/towpath/towpath/hostabi"
+)
+
+// MaxLine is the longest line that Proc.ReadLine accepts, in bytes.
+const MaxLine = 8 << 20
+
+// Proc is a running child. It belongs to one goroutine, but Write may be called from another than ReadLine.
+type Proc struct {
+	stream *stream
+	lines  *bufio.Reader
+}
+
+// Exec starts the command that the operator's table has under name. The end of ctx ends the child. What the child
+// writes to its standard error goes to the turn's log.
+func (t *Turn) Exec(ctx context.Context, name string, args ...string) (*Proc, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	// Raw, because a frame holds at most hostabi.MaxData bytes and a line may be longer.
+	spec, err := json.Marshal(hostabi.ProcSpec{Name: name, Args: args, Framing: hostabi.FramingRaw})
+	if err != nil {
+		return nil, fmt.Errorf("proc_open: encode spec: %w", err)
+	}
+	handle, err := t.host.ProcOpen(t.root, spec)
+	if err != nil {
+		return nil, called("proc_open", 0, err)
+	}
+	s := t.newStream(ctx, "proc", handle)
+	s.stderr = func(p []byte) { t.Log.Info(string(p), "stderr", name) }
+	return &Proc{stream: s, lines: bufio.NewReader(s)}, nil
+}
+
+// Write writes to the child's standard input.
+func (p *Proc) Write(b []byte) (int, error) {
+	for n := 0; n < len(b); {
+		part := b[n:min(len(b), n+hostabi.MaxData)]
+		if err := p.stream.turn.host.ProcWrite(p.stream.turn.root, p.stream.handle, part); err != nil {
+			return n, called("proc_write", p.stream.handle, err)
+		}
+		n += len(part)
+	}
+	return len(b), nil
+}
+
+// CloseStdin closes the child's standard input.
+func (p *Proc) CloseStdin() error {
+	return called("proc_write", p.stream.handle, p.stream.turn.host.ProcWrite(p.stream.turn.root, p.stream.handle, nil))
+}
+
+// ReadLine returns the next line of standard output without its newline, valid for good. The last line needs no
+// newline. io.EOF says that the child has ended; a line above MaxLine is an error.
+func (p *Proc) ReadLine() ([]byte, error) {
+	var line []byte
+	for {
+		part, err := p.lines.ReadSlice('\n')
+		line = append(line, part...)
+		switch {
+		case len(line) > MaxLine:
+			return nil, fmt.Errorf("proc: line above %d bytes", MaxLine)
+		case err == nil:
+			line = line[:len(line)-1]
+			if n := len(line); n > 0 && line[n-1] == '\r' {
+				line = line[:n-1]
+			}
+			return line, nil
+		case errors.Is(err, bufio.ErrBufferFull):
+		case errors.Is(err, io.EOF) && len(line) > 0:
+			return line, nil
+		default:
+			return nil, err
+		}
+	}
+}
+
+// Wait drains standard output until the child has ended and returns its exit status.
+func (p *Proc) Wait() (exit int, err error) {
+	if _, err := io.Copy(io.Discard, p.lines); err != nil {
+		return -1, err
+	}
+	return int(p.stream.exit), nil
+}
+
+// Close ends the child, if it still runs.
+func (p *Proc) Close() error { return p.stream.Close() }

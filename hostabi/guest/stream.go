@@ -1,0 +1,89 @@
+package guest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/towpath/towpath/hostabi"
+)
+
+// stream reads the bytes of one handle: the body of a response, the standard output of a child.
+type stream struct {
+	turn   *Turn
+	ctx    context.Context
+	op     string // "http" or "proc"
+	handle uint32
+	queue  *queue
+	unhook func() bool // forgets the context
+	stderr func([]byte)
+
+	rest []byte
+	exit int32
+	err  error // sticky
+
+	closing sync.Once
+}
+
+// newStream follows a handle that the host has just opened. The end of ctx closes it.
+func (t *Turn) newStream(ctx context.Context, op string, handle uint32) *stream {
+	s := &stream{turn: t, ctx: ctx, op: op, handle: handle, queue: t.pump.open(handle)}
+	s.unhook = context.AfterFunc(ctx, func() { s.release(true) })
+	return s
+}
+
+// Read returns bytes as they come. io.EOF is the end that the other side gave.
+func (s *stream) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for len(s.rest) == 0 {
+		if s.err != nil {
+			return 0, s.err
+		}
+		r, err := s.turn.pump.next(s.ctx, s.queue)
+		if err != nil {
+			s.err = err
+			continue
+		}
+		switch r.Kind {
+		case hostabi.KindData:
+			s.rest = r.Payload
+		case hostabi.KindStderr:
+			s.stderr(r.Payload)
+		case hostabi.KindEnd:
+			s.exit, s.err = r.Code, io.EOF
+			s.release(false)
+		case hostabi.KindFailed:
+			s.err = failed(s.op, r)
+			s.release(false)
+		default:
+			s.err = fmt.Errorf("%s: record of kind %d where bytes were expected", s.op, r.Kind)
+		}
+	}
+	n := copy(p, s.rest)
+	s.rest = s.rest[n:]
+	return n, nil
+}
+
+// Close cancels the exchange, unless it has ended. Later reads say so. It is safe to call it twice.
+func (s *stream) Close() error {
+	s.release(true)
+	if s.err == nil {
+		s.rest, s.err = nil, fmt.Errorf("%s: read after close", s.op)
+	}
+	return nil
+}
+
+// release forgets the handle, and closes it on the host when it is still open there.
+func (s *stream) release(open bool) {
+	s.closing.Do(func() {
+		s.unhook()
+		s.turn.pump.forget(s.handle)
+		if open {
+			// Nothing can be done about a refusal: the handle ends with the turn.
+			_ = s.turn.host.Close(s.turn.root, s.handle)
+		}
+	})
+}
