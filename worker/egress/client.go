@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -83,6 +84,11 @@ func (c *Client) add(p Permit, resolver Resolver) error {
 		}}
 	}
 	return nil
+}
+
+// Format gives the origins only, so that no verb walks into the secrets.
+func (c *Client) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "egress%v", slices.Collect(maps.Keys(c.routes)))
 }
 
 // Close closes idle connections. Open exchanges go on.

@@ -1,5 +1,10 @@
 package egress
 
+import (
+	"fmt"
+	"io"
+)
+
 // Scrubber replaces secrets in one stream of bytes by [redacted:NAME]. It is for one goroutine.
 //
 // Every byte that belongs to an occurrence of a value, in any of its forms, is replaced; occurrences that overlap
@@ -18,6 +23,9 @@ type run struct {
 	from, to int
 	name     string
 }
+
+// Format gives nothing of what is held, whatever the verb.
+func (s *Scrubber) Format(f fmt.State, _ rune) { io.WriteString(f, "scrubber") }
 
 // Scrub takes the next bytes of the stream and returns what can be told so far. It holds back only the bytes that
 // could begin a secret. With last it returns all there is, and is ready for another stream. The result is valid

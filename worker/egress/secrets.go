@@ -104,8 +104,8 @@ func (s *Secrets) Names() []string { return slices.Sorted(maps.Keys(s.entries)) 
 // String gives the names only.
 func (s *Secrets) String() string { return fmt.Sprintf("secrets%v", s.Names()) }
 
-// GoString gives the names only.
-func (s *Secrets) GoString() string { return s.String() }
+// Format gives the names only, whatever the verb: fmt walks into what has no method for a verb.
+func (s *Secrets) Format(f fmt.State, _ rune) { io.WriteString(f, s.String()) }
 
 // Value gives a secret's present value. It may run the source's command, for at most ten seconds. From then on
 // the value is scrubbed by every new Scrubber.
