@@ -1,0 +1,43 @@
+package engine
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	ChildMain()
+	goleak.VerifyTestMain(m)
+}
+
+var guests = struct {
+	sync.Mutex
+	built map[string][]byte
+}{built: map[string][]byte{}}
+
+// guest builds testdata/name as a plugin.
+func guest(t testing.TB, name string) []byte {
+	t.Helper()
+	guests.Lock()
+	defer guests.Unlock()
+	if b, ok := guests.built[name]; ok {
+		return b
+	}
+	out := filepath.Join(t.TempDir(), name+".wasm")
+	cmd := exec.Command("go", "build", "-buildmode=c-shared", "-o", out, "./testdata/"+name)
+	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "GOFLAGS=")
+	if b, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build guest %s: %v\n%s", name, err, b)
+	}
+	b, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	guests.built[name] = b
+	return b
+}
