@@ -38,6 +38,7 @@ type Claim struct {
 	TimeoutMS    *int64          `db:"timeout_ms"`
 	ModuleDigest *string         `db:"module_digest"`
 	LastSeq      *int64          `db:"last_seq"`
+	Words        *bool           `db:"words"` // something was said to it already: poll
 	Detail       *string         `db:"detail"`
 }
 
@@ -115,10 +116,10 @@ func list[T any](l []T) []T {
 	return l
 }
 
-// Retry gives a turn back to be tried again after delay, or ends it as failed with outcome and kind when its budget
-// is spent. refund is a drain: it costs no attempt. It returns the new status.
+// Retry gives a turn back to be tried again after delay. When its budget is spent it ends with outcome: failed with
+// the given kind, or abandoned without one. refund is a drain: it costs no attempt. It returns the new status.
 func (s *Store) Retry(ctx context.Context, o Owner, reason string, delay time.Duration, refund bool, outcome json.RawMessage, kind string) (string, error) {
-	return one(ctx, s, "retry", pgx.RowTo[string], "select towpath.retry($1, $2, $3, $4, $5, $6, $7)",
+	return one(ctx, s, "retry", pgx.RowTo[string], "select towpath.retry($1, $2, $3, $4, $5, $6, nullif($7, ''))",
 		o.No, o.Fence, reason, delay, refund, outcome, kind)
 }
 
@@ -147,7 +148,7 @@ type Word struct {
 	Payload json.RawMessage `db:"payload"`
 }
 
-// Poll returns what the owners have to hear; inputs in it count as staged from now.
+// Poll returns what the owners have to hear. An input comes again until it is applied.
 func (s *Store) Poll(ctx context.Context, owners []Owner) ([]Word, error) {
 	nos, fences := make([]int64, len(owners)), make([]int64, len(owners))
 	for i, o := range owners {

@@ -2,7 +2,7 @@ create or replace function towpath.claim(
   job_id bigint, args jsonb, node text, incarnation uuid, ttl interval,
   out action text, out process_id text, out process_no bigint, out session_id text, out profile text, out attempt integer,
   out fence bigint, out input jsonb, out input_id text, out version bigint, out digest bytea, out timeout_ms bigint,
-  out module_digest text, out last_seq bigint, out detail text)
+  out module_digest text, out last_seq bigint, out words boolean, out detail text)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t   timestamptz := towpath.now();
@@ -100,8 +100,9 @@ begin
   select * into i from towpath.input x where x.process_no = p.no and x.kind = 'turn';
   select * into s from towpath.session x where x.id = p.session_id;
   action := 'run'; input := i.payload; input_id := i.id; version := s.version; digest := s.digest; module_digest := p.module_digest;
+  words := exists (select 1 from towpath.input x where x.process_no = p.no and x.phase = 'queued' and x.kind <> 'turn');
   timeout_ms := 1000 * coalesce((p.spec ->> 'timeout_s')::numeric,
                                 extract(epoch from (select f.turn_timeout from towpath.profile f where f.name = p.profile)), 600);
 end $$;
 comment on function towpath.claim(bigint, jsonb, text, uuid, interval) is
-'Takes the lease of the process that a River job names, or submits what a client''s job carries and then takes it. action: run, queued (waits in its session), skip (nothing to do, detail says why).';
+'Takes the lease of the process that a River job names, or submits what a client''s job carries and then takes it. action: run, queued (waits in its session), skip (nothing to do, detail says why). words: poll at once, something was said to it already.';

@@ -21,12 +21,12 @@ begin
   with pending as (
     select i.id from unnest(nos, fences) f(no, fence) join towpath.lease l on l.process_no = f.no and l.fence = f.fence
     join towpath.input i on i.process_no = f.no
-    where i.phase = 'queued' and i.kind in ('steer', 'answer') order by i.seq for no key update of i
+    where i.phase in ('queued', 'staged') and i.kind in ('steer', 'answer') order by i.seq for no key update of i
   ), taken as (
     update towpath.input i set phase = 'staged', updated_at = towpath.now() from pending where i.id = pending.id
     returning i.*
   )
-  select x.process_no, x.kind, x.id, x.payload from taken x order by x.seq;
+  select x.process_no, x.kind, x.id, x.payload || jsonb_build_object('type', x.kind, 'id', x.id) from taken x order by x.seq;
 end $$;
 comment on function towpath.poll(bigint[], bigint[]) is
-'What the owner of these turns has to hear: cancel requests, and inputs that now count as staged.';
+'What the owners of these turns have to hear: cancel requests, and inputs that no guest has observed; those count as staged from now. An answer may be lost on the way, so an input comes until it is applied.';

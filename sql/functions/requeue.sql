@@ -20,7 +20,7 @@ comment on function towpath.requeue(bigint, text, interval, boolean) is
 'Puts a locked process back in its queue, one generation on, at once or after a delay; refund gives the attempt back to the budget.';
 
 create or replace function towpath.retry(process_no bigint, fence bigint, reason text, delay interval, refund boolean default false,
-                                         outcome jsonb default '{}', failure_kind text default 'internal') returns text
+                                         outcome jsonb default '{}', failure_kind text default null) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   p towpath.process := towpath.owned(process_no, fence);
@@ -30,11 +30,14 @@ begin
     return 'cancelled';
   end if;
   if not refund and p.attempts_spent >= p.max_attempts then
-    perform towpath.finalize(p.no, 'failed', outcome || jsonb_build_object('attempts', p.attempts_spent), failure_kind, null, fence);
-    return 'failed';
+    -- What the work reported is a failure; trouble of the host is not, and says only that we gave up.
+    perform towpath.finalize(p.no, case when failure_kind is null then 'abandoned' else 'failed' end,
+      outcome || jsonb_build_object('attempts', p.attempts_spent), failure_kind,
+      case when failure_kind is null then 'engine_gave_up' end, fence);
+    return (select x.status from towpath.process x where x.no = p.no);
   end if;
   perform towpath.requeue(p.no, reason, delay, refund);
   return (select x.status from towpath.process x where x.no = p.no);
 end $$;
 comment on function towpath.retry(bigint, bigint, text, interval, boolean, jsonb, text) is
-'The owner gives a turn back, to be tried again after a delay, or fails it when its budget is spent. refund: a drain, which costs no attempt. Returns the new status.';
+'The owner gives a turn back, to be tried again after a delay, or ends it when its budget is spent: failed, or, without a failure kind, abandoned. refund: a drain, which costs no attempt. Returns the new status.';

@@ -37,6 +37,12 @@ func tryLock(path string) (file *os.File, content string, err error) {
 	return nil, strings.TrimSpace(string(buf[:n])), errLocked
 }
 
+// release unlocks before it closes: a child that is being forked at this moment holds a copy of the descriptor.
+func release(file *os.File) {
+	syscall.Flock(int(file.Fd()), syscall.LOCK_UN)
+	file.Close()
+}
+
 var errLocked = errors.New("locked")
 
 // claim makes this process the owner of the directory.
@@ -51,7 +57,7 @@ func (l layout) claim() (*os.File, error) {
 	}
 	pid := strconv.Itoa(os.Getpid()) + "\n"
 	if err = errors.Join(file.Truncate(0), func() error { _, err := file.WriteAt([]byte(pid), 0); return err }()); err != nil {
-		file.Close()
+		release(file)
 		return nil, fmt.Errorf("write %s: %w", l.workerLock(), err)
 	}
 	return file, nil

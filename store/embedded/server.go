@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"sync"
 	"syscall"
@@ -56,7 +57,7 @@ func start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	}
 	defer func() {
 		if err != nil {
-			owner.Close()
+			release(owner)
 		}
 	}()
 	alive, err := l.takeover(ctx, cfg.Logger)
@@ -207,7 +208,10 @@ func (s *Server) Stop(ctx context.Context) error {
 	s.stop.Do(func() {
 		close(s.stopping)
 		s.stopErr = s.shutdown(ctx)
-		s.owner.Close()
+		if dir := s.l.socketDir(); filepath.Dir(dir) != s.l.dir {
+			os.Remove(dir) // not empty after a crash: the next start clears it
+		}
+		release(s.owner)
 	})
 	return s.stopErr
 }

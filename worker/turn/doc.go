@@ -1,0 +1,32 @@
+// Package turn executes the turns of agents on this node: it takes a turn's lease, runs a fresh instance of its
+// profile's module, gives the guest's calls their meaning, and writes what became of it.
+//
+//	River job ──▶ Handle ──▶ claim ──▶ execution (hostabi.Host) ──▶ decide ──▶ finish, retry, or nothing
+//	                                     │        ▲
+//	                     events, inputs  │        │ records: HEAD, DATA, END, INPUT, CANCEL
+//	                                     ▼        │
+//	                 flusher (one a node)     inbox ◀── streams (HTTP)   ◀── poll ◀── NOTIFY towpath_control
+//	                     │                                                          renew ──▶ leases
+//	                     ▼
+//	                  store.Append: one commit for all dirty turns
+//
+// # Invariants
+//
+//   - Every write carries the fence of the claim. Who has lost the lease writes nothing and says nothing.
+//   - The events of a turn are stored in the order in which its guest emitted them; what is left at its end is stored
+//     in the commit that ends it.
+//   - An input counts as applied in the commit that holds what the guest emitted before it asked for the next one.
+//   - The guest's clock moves when the guest observes something, and a microsecond for each reading; its random
+//     stream is the turn's own. Neither depends on the machine.
+//   - outcome.go alone decides what becomes of a turn.
+//
+// # Failure rules
+//
+//   - A guest's fault (trap, fuel, a limit) makes the turn failed: it is deterministic and would fail again.
+//   - The host's trouble (database, memory budget, a plugin that this node lacks) gives the turn back. It never makes
+//     it failed.
+//   - While the database is away, events wait in memory, up to a limit at which the guest waits too. A lease that
+//     lapsed meanwhile is still ours if nobody has taken it.
+//   - After two lease times without an answer the node stops its turns: somebody else must be assumed to run them.
+//   - When the worker stops, turns that are still running go back without a cost to their attempt budget.
+package turn

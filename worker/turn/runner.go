@@ -1,0 +1,178 @@
+package turn
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/towpath/towpath/hostabi"
+	"github.com/towpath/towpath/store"
+)
+
+// Outbound sends the requests of a profile's guests; *egress.Client is one.
+type Outbound interface {
+	Open(ctx context.Context, head hostabi.HTTPHead, body []byte, own http.Header) (*http.Response, error)
+}
+
+// Limits of a turn. Every field is set.
+type Limits struct {
+	EventBytes  int64         // one event
+	EventsBytes int64         // all events of an attempt
+	Handles     int           // open at once
+	Idle        time.Duration // without anything to observe, while the guest waits
+}
+
+// Backend is what a turn needs of its profile, for the length of one attempt.
+type Backend struct {
+	Run     func(context.Context, hostabi.Host) error // a fresh instance of the pinned module
+	HTTP    Outbound
+	Redact  func([]byte) []byte // scrubs exact secret values; nil when there are none
+	Config  json.RawMessage
+	Limits  Limits
+	Release func() // the attempt is over
+}
+
+func (b Backend) redact(p []byte) []byte {
+	if b.Redact == nil {
+		return p
+	}
+	return b.Redact(p)
+}
+
+// Config is what a Runner needs.
+type Config struct {
+	Store  *store.Store
+	Node   store.Node
+	TTL    time.Duration // of a lease; renewed every third of it
+	Pooled bool          // no LISTEN: ask for control words every half second while turns run
+	Logger *slog.Logger
+	// Backend gives the profile by name, or an error when this node does not have it.
+	Backend func(name string) (Backend, error)
+}
+
+// Runner executes turns on this node.
+type Runner struct {
+	Config
+	flusher *flusher
+
+	mu       sync.Mutex
+	running  map[string]*execution // by process id
+	claiming int
+	missed   map[string]struct{} // told about while claims were on their way
+	ask      chan struct{}       // poll now
+	asked    map[string]struct{}
+	all      bool
+}
+
+// New makes a Runner; Run it before the first Handle.
+func New(c Config) *Runner {
+	r := &Runner{Config: c, running: map[string]*execution{}, missed: map[string]struct{}{},
+		ask: make(chan struct{}, 1), asked: map[string]struct{}{}}
+	r.flusher = newFlusher(r)
+	return r
+}
+
+// Run flushes events, renews leases and listens for what clients say, until ctx ends. End it after the last Handle
+// has returned.
+func (r *Runner) Run(ctx context.Context) {
+	var group sync.WaitGroup
+	group.Go(func() { r.flusher.run(ctx) })
+	group.Go(func() { r.renew(ctx) })
+	group.Go(func() { r.poll(ctx) })
+	if !r.Pooled {
+		group.Go(func() { r.listen(ctx) })
+	}
+	group.Wait()
+}
+
+// Handle works one turn job. A nil error means that the River row has done its part, whatever became of the turn.
+// An error of package store that is Refused means that the job's args are wrong.
+func (r *Runner) Handle(ctx context.Context, job int64, args json.RawMessage) error {
+	r.mu.Lock()
+	r.claiming++
+	r.mu.Unlock()
+	c, err := r.Store.Claim(ctx, r.Node, job, args, r.TTL)
+	x := r.register(ctx, c, err)
+	if err != nil {
+		return err
+	}
+	if x == nil {
+		if c.Detail != nil {
+			r.Logger.Debug("turn job has nothing to do", "job", job, "action", c.Action, "detail", *c.Detail)
+		}
+		return nil
+	}
+	defer r.unregister(x)
+	// What the turn still has to write at its end must not die with the job's context.
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*r.TTL)
+	defer cancel()
+	return x.settleTurn(closing, r.execute(x))
+}
+
+// register makes the execution of a claim and hands it what was said meanwhile; nil when there is nothing to execute
+// or this node executes it already.
+func (r *Runner) register(ctx context.Context, c store.Claim, err error) *execution {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.claiming--
+	missed := r.missed
+	if r.claiming == 0 {
+		r.missed = map[string]struct{}{}
+	}
+	if err != nil || c.Action != store.ActionRun || r.running[*c.ProcessID] != nil {
+		return nil
+	}
+	x := newExecution(r, c, Backend{})
+	x.ctx, x.cancel = context.WithCancelCause(ctx)
+	r.running[*c.ProcessID] = x
+	if _, told := missed[*c.ProcessID]; told || *c.Words {
+		r.request(*c.ProcessID)
+	}
+	return x
+}
+
+func (r *Runner) unregister(x *execution) {
+	x.cancel(nil)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.running, *x.claim.ProcessID)
+}
+
+// execute runs the guest of a registered execution and decides what becomes of the turn.
+func (r *Runner) execute(x *execution) (v verdict) {
+	b, err := r.Backend(*x.claim.Profile)
+	if err != nil {
+		return verdict{refund: true, delay: backoff(*x.claim.Attempt), reason: fmt.Sprintf("node %s: %v", r.Node.ID, err)}
+	}
+	x.backend = b
+	defer b.Release()
+	defer x.close()
+	if err := x.head(); err != nil {
+		return x.decide(err)
+	}
+	limit := time.Duration(*x.claim.TimeoutMS) * time.Millisecond
+	ctx, cancel := context.WithTimeoutCause(x.ctx, limit, &Exceeded{Limit: "deadline", Text: "the turn took longer than " + limit.String()})
+	defer cancel()
+	err = b.Run(ctx, x)
+	if err != nil && ctx.Err() != nil {
+		// Whatever the guest made of its end, the reason is ours.
+		err = fmt.Errorf("%w (%v)", context.Cause(ctx), err)
+	}
+	return x.decide(err)
+}
+
+// pause waits, and reports whether ctx is still alive after it.
+func (r *Runner) pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,70 @@
+package turn
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+
+	"github.com/towpath/towpath/hostabi"
+	"github.com/towpath/towpath/worker/egress"
+)
+
+// ahead is how many records of one stream may lie in the inbox: beyond it the stream waits for the guest, and the
+// sender for the stream.
+const ahead = 16
+
+// stream is an open handle.
+type stream struct {
+	handle uint32
+	room   chan struct{} // a token for each record that may still be put
+	cancel context.CancelFunc
+	done   chan struct{} // closed when nothing more will be put
+}
+
+// put hands a record to the guest, unless the stream is closed first.
+func (s *stream) put(ctx context.Context, to *inbox, r hostabi.Record) bool {
+	select {
+	case <-s.room:
+	case <-ctx.Done():
+		return false
+	}
+	r.Handle = s.handle
+	to.put(r)
+	return true
+}
+
+// fail ends a stream for the guest.
+func (s *stream) fail(ctx context.Context, to *inbox, err error) {
+	refusal := &hostabi.Error{Code: hostabi.EIO, Message: "the exchange broke"}
+	errors.As(err, &refusal)
+	s.put(ctx, to, hostabi.Record{Kind: hostabi.KindFailed, Code: -int32(refusal.Code), Payload: []byte(refusal.Message)})
+}
+
+// exchange sends a request and puts its answer: HEAD, DATA as it comes, END; or FAILED at any point.
+func (s *stream) exchange(ctx context.Context, to *inbox, out Outbound, head hostabi.HTTPHead, body []byte, own http.Header) {
+	resp, err := out.Open(ctx, head, body, own)
+	if err != nil {
+		s.fail(ctx, to, err)
+		return
+	}
+	defer resp.Body.Close()
+	if !s.put(ctx, to, hostabi.Record{Kind: hostabi.KindHead, Code: int32(resp.StatusCode), Payload: egress.HeadPayload(resp.Header)}) {
+		return
+	}
+	buf := make([]byte, hostabi.MaxData)
+	for {
+		n, err := resp.Body.Read(buf)
+		if n > 0 && !s.put(ctx, to, hostabi.Record{Kind: hostabi.KindData, Payload: append([]byte(nil), buf[:n]...)}) {
+			return
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			s.put(ctx, to, hostabi.Record{Kind: hostabi.KindEnd})
+			return
+		case err != nil:
+			s.fail(ctx, to, err)
+			return
+		}
+	}
+}
