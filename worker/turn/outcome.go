@@ -9,15 +9,12 @@ import (
 	"time"
 
 	"github.com/towpath/towpath/hostabi/engine"
+	"github.com/towpath/towpath/queue"
 	"github.com/towpath/towpath/store"
 )
 
-var (
-	// errLost ends an execution whose lease is somebody else's: it writes nothing more.
-	errLost = errors.New("turn: the lease is lost")
-	// ErrStopping ends executions when the worker stops: their turns go back without a cost.
-	ErrStopping = errors.New("turn: the worker is stopping")
-)
+// errLost ends an execution whose lease is somebody else's: it writes nothing more.
+var errLost = errors.New("turn: the lease is lost")
 
 // Cancelled ends an execution that outlived the grace of its cancel request.
 type Cancelled struct{ Reason string }
@@ -75,8 +72,10 @@ func (x *execution) decide(err error) verdict {
 		return x.finished()
 	case errors.Is(err, errLost), errors.Is(err, store.ErrFence):
 		return verdict{nothing: true}
-	case errors.Is(err, ErrStopping):
+	case errors.Is(err, queue.ErrStopping):
 		return verdict{refund: true, reason: "worker stopped"}
+	case errors.Is(err, queue.ErrCancelled):
+		return verdict{status: "cancelled", outcome: object("reason", "River job cancelled")}
 	case errors.As(err, &cancelled):
 		return verdict{status: "cancelled", outcome: object("reason", cancelled.Reason)}
 	case errors.As(err, &exceeded):

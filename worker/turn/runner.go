@@ -107,10 +107,11 @@ func (r *Runner) Handle(ctx context.Context, job int64, args json.RawMessage) er
 		return nil
 	}
 	defer r.unregister(x)
-	// What the turn still has to write at its end must not die with the job's context.
+	v := r.execute(x)
+	// What the turn still has to write must not die with the job's context.
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*r.TTL)
 	defer cancel()
-	return x.settleTurn(closing, r.execute(x))
+	return x.settleTurn(closing, v)
 }
 
 // register makes the execution of a claim and hands it what was said meanwhile; nil when there is nothing to execute

@@ -1,0 +1,58 @@
+package turn
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/towpath/towpath/hostabi"
+)
+
+func TestParseEvent(t *testing.T) {
+	cases := []struct{ in, kind, data string }{
+		{`{"type":"a"}`, "a", `{}`},
+		{` {"text":"x<y","type":"a","n":1.50} `, "a", `{"n":1.50,"text":"x<y"}`},
+		{`{"type":"a","v":"\u0000\ud800"}`, "a", "{\"v\":\"\uFFFD\uFFFD\"}"},
+		{`{"type":"a","\u0000":1}`, "a", "{\"\uFFFD\":1}"},
+		{"{\"type\":\"a\",\"v\":\"\xff\"}", "a", "{\"v\":\"\uFFFD\"}"},
+		{`{"type":"a","v":"1e99999"}`, "a", `{"v":"1e99999"}`},
+		{`{"type":"a","v":123456789012345678901234567890}`, "a", `{"v":123456789012345678901234567890}`},
+	}
+	for _, c := range cases {
+		kind, data, err := parseEvent([]byte(c.in))
+		if kind != c.kind || data != c.data || err != nil {
+			t.Errorf("%s: %s %s %v, want %s %s", c.in, kind, data, err, c.kind, c.data)
+		}
+	}
+	refused := []string{``, `x`, `[]`, `"type"`, `null`, `{}`, `{"type":1}`, `{"type":""}`, `{"type":"process.completed"}`,
+		`{"type":"a"}{}`, `{"type":"a","v":1e99999}`, `{"type":"` + strings.Repeat("t", 201) + `"}`}
+	for _, in := range refused {
+		var e *hostabi.Error
+		if _, _, err := parseEvent([]byte(in)); !errors.As(err, &e) {
+			t.Errorf("%s: %v, want a refusal", in, err)
+		}
+	}
+}
+
+func FuzzParseEvent(f *testing.F) {
+	f.Add([]byte(`{"type":"a","v":[1,"\u0000",{"x":"\ud800\udc00"}]}`))
+	f.Add([]byte("{\"type\":\"a\",\"v\":\"\xed\xa0\x80\"}"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		kind, data, err := parseEvent(in)
+		if err != nil {
+			return
+		}
+		if kind == "" || strings.HasPrefix(kind, reserved) {
+			t.Errorf("type %q", kind)
+		}
+		if !json.Valid([]byte(data)) || !utf8.ValidString(data) || !strings.HasPrefix(data, "{") {
+			t.Errorf("stored form is not an object: %q", data)
+		}
+		if again, err := normalize([]byte(data)); err != nil || !bytes.Equal(again, []byte(data)) && !strings.Contains(data, `\u`) {
+			t.Errorf("not stable: %q, %q, %v", data, again, err)
+		}
+	})
+}
