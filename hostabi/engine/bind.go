@@ -59,7 +59,7 @@ func bind(ctx context.Context, r wazero.Runtime, module string, functions []func
 			}
 			f.handle(t, m.Memory(), s)
 			t.call = ""
-			t.lastCall = time.Now()
+			t.called = true
 		}), f.params, f.result).Export(f.name)
 	}
 	_, err := b.Instantiate(ctx)

@@ -1,18 +1,18 @@
 // Package engine runs plugins: WebAssembly modules of the ABI that package hostabi states. It is the only importer of
 // wazero.
 //
-//	Load, once a file                                   Run, once a turn
-//	┌────────────────────── child process ────────┐
-//	│ rewrite ─▶ compile ─▶ _initialize ─▶ manifest│     clone: memory copy-on-write
-//	└───────────────│────────────│────────────────┘            globals, counter
-//	                ▼            ▼                       turn_v1 ◀──▶ bind, wasi ◀──▶ Host
-//	      cache: native code, program ──▶ Module ─────▶  release: memory unmapped
+//		Load, once a file                                   Run, once a turn
+//		┌────────────────────── child process ────────┐
+//		│ rewrite ─▶ compile ─▶ _initialize ─▶ manifest│     clone: memory copy-on-write
+//		└───────────────│────────────│────────────────┘            globals, counter
+//		                ▼            ▼                       turn_v1 ◀──▶ bind, wasi ◀──▶ Host
+//		      cache: native code, program ──▶ Module ─────▶  release: memory unmapped
 //
-//   - rewrite (a subpackage) checks a module and makes it stoppable: metered code calls yield every so often.
-//   - order makes a program of a file: the rewritten module, and the state in which every instance begins. It runs in
-//     a child process that is limited in memory and time, as compiling is where a hostile file costs most.
-//   - cache keeps programs and their native code on disk.
-//   - template makes instances of a program; turn is one call of an export; memory is an instance's linear memory.
+//	  - rewrite (a subpackage) checks a module and makes it stoppable: metered code calls yield every so often.
+//	  - order makes a program of a file: the rewritten module, and the state in which every instance begins. It runs in
+//	    a child process that is limited in memory and time, as compiling is where a hostile file costs most.
+//	  - cache keeps programs and their native code on disk.
+//	  - template makes instances of a program; turn is one call of an export; memory is an instance's linear memory.
 //
 // # Invariants
 //

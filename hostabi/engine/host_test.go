@@ -13,6 +13,7 @@ import (
 // testHost is a world in memory that notes every call in a trace.
 type testHost struct {
 	request string
+	asked   chan struct{} // closed by Request, when there is one
 	now     int64
 	random  *rand.ChaCha8
 	trace   strings.Builder
@@ -38,7 +39,12 @@ func (h *testHost) note(call string, args ...any) error {
 	return h.fail[call]
 }
 
-func (h *testHost) Request() []byte { return []byte(h.request) }
+func (h *testHost) Request() []byte {
+	if h.asked != nil {
+		close(h.asked)
+	}
+	return []byte(h.request)
+}
 
 func (h *testHost) Now() int64 {
 	h.now += 1000

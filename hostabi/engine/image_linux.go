@@ -2,17 +2,24 @@ package engine
 
 import (
 	"fmt"
+	"runtime"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
 // mapped is the source that shares what is not written: the image lies in a sealed memfd, and each space maps its
-// runs copy-on-write.
+// runs copy-on-write. A page fault costs ten times as much as the copy of a page, so a few spaces are kept when they are
+// released: what was written to them is undone, see restore.
 type mapped struct {
 	fd      int
 	size    int64
 	extents []extent
+	image   []byte // the memfd, read-only
+
+	mu   sync.Mutex
+	free []*mapping
 }
 
 // extent is a run's place, in whole pages.
@@ -46,56 +53,112 @@ func (m *mapped) fill(img image) error {
 		m.extents = append(m.extents, extent{r.Offset, (int64(len(r.Bytes)) + 4095) &^ 4095})
 	}
 	seals := unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
-	_, err := unix.FcntlInt(uintptr(m.fd), unix.F_ADD_SEALS, seals)
+	if _, err := unix.FcntlInt(uintptr(m.fd), unix.F_ADD_SEALS, seals); err != nil || img.Size == 0 {
+		return err
+	}
+	var err error
+	m.image, err = unix.Mmap(m.fd, 0, int(img.Size), unix.PROT_READ, unix.MAP_PRIVATE)
 	return err
 }
 
-func (m *mapped) close() error { return unix.Close(m.fd) }
+func (m *mapped) close() error {
+	for _, s := range m.free {
+		s.unmap()
+	}
+	m.free = nil
+	if m.image != nil {
+		if err := unix.Munmap(m.image); err != nil {
+			return err
+		}
+	}
+	return unix.Close(m.fd)
+}
 
-// space reserves max bytes of address space, so that growth never moves the memory.
 func (m *mapped) space(max int64) (space, error) {
+	if s := m.take(max); s != nil {
+		return s, nil
+	}
+	return m.reserve(max)
+}
+
+func (m *mapped) take(max int64) *mapping {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := len(m.free) - 1
+	if n < 0 || int64(len(m.free[n].b)) != max {
+		return nil
+	}
+	s := m.free[n]
+	m.free = m.free[:n]
+	s.released = false
+	return s
+}
+
+// reserve takes max bytes of address space, so that growth never moves the memory.
+func (m *mapped) reserve(max int64) (*mapping, error) {
 	base, err := unix.MmapPtr(-1, 0, nil, uintptr(max), unix.PROT_NONE, unix.MAP_ANON|unix.MAP_PRIVATE|unix.MAP_NORESERVE)
 	if err != nil {
 		return nil, fmt.Errorf("reserve %d bytes: %w", max, err)
 	}
-	s := &mapping{b: unsafe.Slice((*byte)(base), max)}
+	s := &mapping{source: m, b: unsafe.Slice((*byte)(base), max)}
 	for _, e := range m.extents {
 		_, err := unix.MmapPtr(m.fd, e.offset, unsafe.Add(base, e.offset), uintptr(e.length),
 			unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_FIXED)
 		if err != nil {
-			s.release()
+			s.unmap()
 			return nil, fmt.Errorf("map image: %w", err)
 		}
 	}
 	if _, err := s.grow(m.size); err != nil {
-		s.release()
+		s.unmap()
 		return nil, err
 	}
 	return s, nil
 }
 
-// mapping is a reserved range of addresses of which the first size bytes are readable and writable.
+// mapping is a reserved range of addresses of which the first open bytes can be read and written.
 type mapping struct {
-	b    []byte // nil when released
-	size int64
+	source   *mapped
+	b        []byte
+	open     int64
+	released bool
 }
 
 func (s *mapping) grow(n int64) ([]byte, error) {
-	if n > s.size {
-		if err := unix.Mprotect(s.b[s.size:n], unix.PROT_READ|unix.PROT_WRITE); err != nil {
+	if n > s.open {
+		if err := unix.Mprotect(s.b[s.open:n], unix.PROT_READ|unix.PROT_WRITE); err != nil {
 			return nil, fmt.Errorf("grow to %d bytes: %w", n, err)
 		}
-		s.size = n
+		s.open = n
 	}
 	return s.b[:n], nil
 }
 
 func (s *mapping) release() {
-	if s.b != nil {
-		// The error would say that the range is no mapping, which only a bug here can bring about.
-		if err := unix.MunmapPtr(unsafe.Pointer(unsafe.SliceData(s.b)), uintptr(len(s.b))); err != nil {
-			panic(err)
-		}
-		s.b = nil
+	if s.released {
+		return
 	}
+	s.released = true
+	if !s.restore() || !s.source.keep(s) {
+		s.unmap()
+	}
+}
+
+// keep puts a restored mapping on the free list while there is room.
+func (m *mapped) keep(s *mapping) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.free) >= 2*runtime.GOMAXPROCS(0) {
+		return false
+	}
+	m.free = append(m.free, s)
+	return true
+}
+
+func (s *mapping) unmap() {
+	// The error would say that the range is no mapping, which only a bug here can bring about.
+	if err := unix.MunmapPtr(unsafe.Pointer(unsafe.SliceData(s.b)), uintptr(len(s.b))); err != nil {
+		panic(err)
+	}
+	s.b = nil
 }

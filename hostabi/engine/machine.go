@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"runtime/debug"
 
@@ -20,7 +21,9 @@ type machine struct {
 	compiled wazero.CompiledModule
 }
 
-var instanceConfig = wazero.NewModuleConfig().WithName("").WithStartFunctions()
+// instanceConfig names nothing, as a name is taken once in a runtime, and calls nothing. The source of randomness is
+// never read: without one wazero seeds another for each instance.
+var instanceConfig = wazero.NewModuleConfig().WithName("").WithStartFunctions().WithRandSource(rand.Reader)
 
 // newMachine compiles wasm, or finds its code in dir.
 func newMachine(ctx context.Context, wasm []byte, dir string, interpreter bool) (m *machine, err error) {

@@ -12,8 +12,17 @@ import (
 
 func TestMain(m *testing.M) {
 	ChildMain()
-	goleak.VerifyTestMain(m)
+	var err error
+	if sharedCache, err = os.MkdirTemp("", "engine-test-"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		os.RemoveAll(sharedCache)
+		os.Exit(code)
+	}))
 }
+
+var sharedCache string
 
 var guests = struct {
 	sync.Mutex
