@@ -91,6 +91,20 @@ func (c *Client) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "egress%v", slices.Collect(maps.Keys(c.routes)))
 }
 
+// Permitted gives the permit for a host, written as in Permit.Host: by https, or else by plain http.
+func (c *Client) Permitted(host string) (Permit, bool) {
+	all, err := Permit{Host: host, Private: true}.origins()
+	if err != nil {
+		return Permit{}, false
+	}
+	for _, o := range all {
+		if r := c.routes[o]; r != nil {
+			return r.permit, true
+		}
+	}
+	return Permit{}, false
+}
+
 // Close closes idle connections. Open exchanges go on.
 func (c *Client) Close() {
 	for _, r := range c.routes {
