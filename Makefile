@@ -1,0 +1,67 @@
+SHELL       := /bin/sh
+FUZZTIME    ?= 10s
+SUITES      ?= turn
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+# The commit is stamped into the binary where git can be asked: not in a tarball, nor in a checkout of somebody else's.
+STAMP := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
+WASI  := GOOS=wasip1 GOARCH=wasm CGO_ENABLED=0 go
+
+.PHONY: help demo build test race fuzz bench lint generate verify check smoke postgres gcc
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: postgres ## Build everything and watch turns run on a private Postgres
+	@scripts/demo.sh
+
+build: ## Build bin/worker, a static binary, and the plugins in bin/plugins
+	CGO_ENABLED=0 go build -trimpath -buildvcs=$(STAMP) -o bin/worker ./cmd/worker
+	@mkdir -p bin/plugins
+	@set -e; for dir in $$($(WASI) list -f '{{if eq .Name "main"}}{{.Dir}}{{end}}' ./plugins/...); do \
+		name=$$(basename $$dir); \
+		echo "bin/plugins/$$name.wasm"; \
+		$(WASI) build -trimpath -buildvcs=false -buildmode=c-shared -ldflags='-s -w' -o bin/plugins/$$name.wasm $$dir; \
+		cp $$dir/$$name.toml bin/plugins/; \
+	done
+
+test: postgres ## Run all tests
+	go test -timeout 10m ./...
+
+race: postgres gcc ## Run all tests with the race detector
+	CGO_ENABLED=1 go test -race -timeout 20m ./...
+
+fuzz: postgres ## Run every fuzz target for FUZZTIME (10s)
+	@scripts/fuzz.sh $(FUZZTIME)
+
+bench: build postgres ## Measure the SUITES of "worker bench" beside their baselines
+	@scripts/bench.sh $(SUITES)
+
+lint: ## Look for mistakes with staticcheck
+	go run $(STATICCHECK) ./...
+
+generate: ## Write generated files anew
+	go generate ./...
+
+verify: ## Fail when formatting, go.mod or generated files are not as the tools write them
+	@scripts/verify.sh
+
+smoke: postgres
+	go test -run '^$$' -bench . -benchtime 1x -timeout 10m ./...
+
+# What continuous integration runs, in this order.
+check: ## Run everything: test build verify lint race fuzz demo and each benchmark once
+	$(MAKE) --no-print-directory test
+	$(MAKE) --no-print-directory build
+	$(MAKE) --no-print-directory verify
+	$(MAKE) --no-print-directory lint
+	$(MAKE) --no-print-directory race
+	$(MAKE) --no-print-directory fuzz FUZZTIME=3s
+	$(MAKE) --no-print-directory demo
+	$(MAKE) --no-print-directory smoke
+
+postgres:
+	@scripts/postgres.sh
+
+gcc:
+	@scripts/gcc.sh

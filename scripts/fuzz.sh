@@ -1,0 +1,10 @@
+#!/bin/sh
+# Runs every fuzz target for the given time, one after the other: fuzz.sh 10s
+set -eu
+cd "$(dirname "$0")/.."
+
+grep -rE '^func Fuzz[A-Za-z0-9_]*\(' --include='*_test.go' . | sed -E 's#/[^/]*:func (Fuzz[A-Za-z0-9_]*).*# \1#' | sort |
+	while read -r dir name; do
+		echo "$dir $name"
+		go test -run '^$' -fuzz "^$name\$" -fuzztime "$1" "$dir"
+	done
