@@ -18,6 +18,7 @@ const (
 	KindInvalid         Kind = "invalid"          // the request or the settings are wrong
 	KindContextOverflow Kind = "context_overflow" // the conversation is longer than the model takes
 	KindContentFilter   Kind = "content_filter"   // the provider refused the content
+	KindLength          Kind = "length"           // the limit of tokens was used up before there was an answer
 	KindDenied          Kind = "denied"           // the operator's permits do not cover it
 	KindQuota           Kind = "quota"            // a budget of the turn or profile is spent
 	KindCancelled       Kind = "cancelled"        // somebody ended the turn

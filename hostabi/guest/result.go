@@ -115,13 +115,24 @@ func join(envelope Result, value any) ([]byte, error) {
 	return append(append(outer[:len(outer)-1], ','), inner[1:]...), nil
 }
 
-// Clip cuts s to at most n bytes, between characters, and reports whether it had to.
+// Clip cuts s, between characters, so that its JSON form takes at most n bytes, and reports whether it had to.
 func Clip(s string, n int) (clipped string, was bool) {
-	if len(s) <= n {
-		return s, false
+	if len(s) <= n/6 {
+		return s, false // no character takes more than six times its bytes
 	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
+	size := len(`""`)
+	for i, r := range s {
+		switch {
+		case r == '"', r == '\\', r == '\n', r == '\r', r == '\t', r == '\b', r == '\f':
+			size += 2
+		case r < ' ', r == '<', r == '>', r == '&', r == '\u2028', r == '\u2029', r == utf8.RuneError:
+			size += 6
+		default:
+			size += utf8.RuneLen(r)
+		}
+		if size > n {
+			return s[:i], true
+		}
 	}
-	return s[:n], true
+	return s, false
 }
