@@ -162,9 +162,9 @@ func (s *Store) KVGet(ctx context.Context, session, key string) ([]byte, error) 
 	return one(ctx, s, "kv get", pgx.RowTo[[]byte], "select towpath.kv_get($1, $2)", session, key)
 }
 
-// StartNode says that a node is there; StopNode that it leaves.
-func (s *Store) StartNode(ctx context.Context, n Node, version, host string, pid int, queues []string) error {
-	return exec(ctx, s, "start node", "select towpath.node_start($1, $2, $3, $4, $5, $6)", n.ID, n.Incarnation, version, host, pid, queues)
+// StartNode says that a node is there, and returns the deployment's secret seed for freezing plugins.
+func (s *Store) StartNode(ctx context.Context, n Node, version, host string, pid int, queues []string) ([]byte, error) {
+	return one(ctx, s, "start node", pgx.RowTo[[]byte], "select towpath.node_start($1, $2, $3, $4, $5, $6)", n.ID, n.Incarnation, version, host, pid, queues)
 }
 
 // StopNode says that a node leaves.

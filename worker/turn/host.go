@@ -43,6 +43,10 @@ type execution struct {
 	delta   map[string][]byte
 	order   []string // keys of delta, in the order of their first write
 	result  []byte
+	window  time.Time // second in which calls are counted
+	calls   int
+	lines   int // logged in the window
+	dropped int
 
 	heard   map[string]bool // inputs that were put; the poller's only
 	inbox   *inbox
@@ -101,7 +105,45 @@ func (x *execution) observe() { x.now = max(x.now, time.Now().UnixNano()) }
 
 func (x *execution) Random(p []byte) { _, _ = x.random.Read(p) } // never fails
 
+// logLines is how many lines a second a turn may log; the rest is counted and dropped.
+const logLines = 200
+
+// call counts a host call, and sleeps to the end of the second when the turn has made too many in it.
+func (x *execution) call(ctx context.Context) error {
+	now := time.Now()
+	if now.Sub(x.window) >= time.Second {
+		x.roll(now)
+	}
+	x.calls++
+	if x.calls <= x.backend.Limits.Calls {
+		return nil
+	}
+	t := time.NewTimer(time.Second - now.Sub(x.window))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		x.roll(time.Now())
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (x *execution) roll(now time.Time) {
+	if x.dropped > 0 {
+		x.log.Warn("the guest logs too much", "dropped", x.dropped)
+	}
+	x.window, x.calls, x.lines, x.dropped = now, 0, 0, 0
+}
+
 func (x *execution) Log(level int32, message []byte) {
+	if now := time.Now(); now.Sub(x.window) >= time.Second {
+		x.roll(now)
+	}
+	if x.lines++; x.lines > logLines {
+		x.dropped++
+		return
+	}
 	l := slog.LevelInfo
 	switch {
 	case level < 0:
@@ -115,6 +157,9 @@ func (x *execution) Log(level int32, message []byte) {
 }
 
 func (x *execution) Emit(ctx context.Context, event []byte) (uint32, error) {
+	if err := x.call(ctx); err != nil {
+		return 0, err
+	}
 	if n := int64(len(event)); n > x.backend.Limits.EventBytes {
 		return 0, hostabi.Errorf(hostabi.E2BIG, "the event has %d bytes, at most %d", n, x.backend.Limits.EventBytes)
 	} else if x.bytes += n; x.bytes > x.backend.Limits.EventsBytes {
@@ -155,7 +200,10 @@ func (x *execution) settle(ctx context.Context, done func() bool) error {
 	return nil
 }
 
-func (x *execution) HTTPOpen(_ context.Context, head, body []byte) (uint32, error) {
+func (x *execution) HTTPOpen(ctx context.Context, head, body []byte) (uint32, error) {
+	if err := x.call(ctx); err != nil {
+		return 0, err
+	}
 	if len(head) > hostabi.MaxHead {
 		return 0, hostabi.Errorf(hostabi.E2BIG, "the head has %d bytes, at most %d", len(head), hostabi.MaxHead)
 	}
@@ -200,7 +248,10 @@ func (x *execution) start(s *stream, run func(context.Context)) {
 	})
 }
 
-func (x *execution) ProcOpen(_ context.Context, spec []byte) (uint32, error) {
+func (x *execution) ProcOpen(ctx context.Context, spec []byte) (uint32, error) {
+	if err := x.call(ctx); err != nil {
+		return 0, err
+	}
 	var s hostabi.ProcSpec
 	if err := json.Unmarshal(spec, &s); err != nil {
 		return 0, hostabi.Errorf(hostabi.EINVAL, "spec: %v", err)
@@ -208,11 +259,17 @@ func (x *execution) ProcOpen(_ context.Context, spec []byte) (uint32, error) {
 	return 0, hostabi.Errorf(hostabi.EDENIED, "command %q is not permitted: this worker starts no children for turns", s.Name)
 }
 
-func (x *execution) ProcWrite(_ context.Context, handle uint32, _ []byte) error {
+func (x *execution) ProcWrite(ctx context.Context, handle uint32, _ []byte) error {
+	if err := x.call(ctx); err != nil {
+		return err
+	}
 	return hostabi.Errorf(hostabi.EBADF, "handle %d is no child", handle)
 }
 
 func (x *execution) Wait(ctx context.Context, handle uint32, timeout time.Duration) (*hostabi.Record, error) {
+	if err := x.call(ctx); err != nil {
+		return nil, err
+	}
 	if handle != 0 && x.streams[handle] == nil {
 		return nil, hostabi.Errorf(hostabi.EBADF, "no handle %d", handle)
 	}
@@ -255,6 +312,9 @@ func (x *execution) idle(ctx context.Context) (context.Context, context.CancelFu
 }
 
 func (x *execution) Sleep(ctx context.Context, d time.Duration) error {
+	if err := x.call(ctx); err != nil {
+		return err
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -266,7 +326,10 @@ func (x *execution) Sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-func (x *execution) Close(_ context.Context, handle uint32) error {
+func (x *execution) Close(ctx context.Context, handle uint32) error {
+	if err := x.call(ctx); err != nil {
+		return err
+	}
 	s := x.streams[handle]
 	if s == nil {
 		return hostabi.Errorf(hostabi.EBADF, "no handle %d", handle)
@@ -279,6 +342,9 @@ func (x *execution) Close(_ context.Context, handle uint32) error {
 }
 
 func (x *execution) KVGet(ctx context.Context, key string) ([]byte, error) {
+	if err := x.call(ctx); err != nil {
+		return nil, err
+	}
 	value, written := x.delta[key]
 	if !written {
 		var err error
@@ -293,7 +359,10 @@ func (x *execution) KVGet(ctx context.Context, key string) ([]byte, error) {
 	return value, nil
 }
 
-func (x *execution) KVSet(_ context.Context, key string, value []byte) error {
+func (x *execution) KVSet(ctx context.Context, key string, value []byte) error {
+	if err := x.call(ctx); err != nil {
+		return err
+	}
 	switch {
 	case key == "" || len(key) > hostabi.MaxKey || strings.ContainsRune(key, 0):
 		return hostabi.Errorf(hostabi.EINVAL, "a key has 1 to %d bytes and no NUL", hostabi.MaxKey)

@@ -23,6 +23,7 @@ type Limits struct {
 	EventBytes  int64         // one event
 	EventsBytes int64         // all events of an attempt
 	Handles     int           // open at once
+	Calls       int           // host calls a second; a guest that makes more is slowed down
 	Idle        time.Duration // without anything to observe, while the guest waits
 }
 
@@ -50,8 +51,9 @@ type Config struct {
 	TTL    time.Duration // of a lease; renewed every third of it
 	Pooled bool          // no LISTEN: ask for control words every half second while turns run
 	Logger *slog.Logger
-	// Backend gives the profile by name, or an error when this node does not have it.
-	Backend func(name string) (Backend, error)
+	// Backend gives the profile by name, once there is room for one more turn of it, or an error when this node does
+	// not have it.
+	Backend func(ctx context.Context, name string) (Backend, error)
 }
 
 // Runner executes turns on this node.
@@ -145,8 +147,14 @@ func (r *Runner) unregister(x *execution) {
 
 // execute runs the guest of a registered execution and decides what becomes of the turn.
 func (r *Runner) execute(x *execution) (v verdict) {
-	b, err := r.Backend(*x.claim.Profile)
-	if err != nil {
+	b, err := r.Backend(x.ctx, *x.claim.Profile)
+	switch {
+	case x.ctx.Err() != nil:
+		if err == nil {
+			b.Release()
+		}
+		return x.decide(context.Cause(x.ctx))
+	case err != nil:
 		return verdict{refund: true, delay: backoff(*x.claim.Attempt), reason: fmt.Sprintf("node %s: %v", r.Node.ID, err)}
 	}
 	x.backend = b

@@ -40,7 +40,7 @@ type bench struct {
 func newBench(t *testing.T) *bench {
 	pool := queuetest.Pool(t)
 	b := &bench{t: t, pool: pool, store: store.New(pool),
-		limits: Limits{EventBytes: 1 << 20, EventsBytes: 64 << 20, Handles: 4, Idle: time.Minute}}
+		limits: Limits{EventBytes: 1 << 20, EventsBytes: 64 << 20, Handles: 4, Calls: 1 << 20, Idle: time.Minute}}
 	err := b.store.PutProfile(t.Context(), store.Profile{Name: "p", Digest: "d", Manifest: []byte("{}"), Limits: []byte("{}"),
 		MaxAttempts: 2, TurnTimeout: time.Minute}, "n")
 	if err != nil {
@@ -56,7 +56,7 @@ func (b *bench) node(name string) *Runner {
 	r := New(Config{
 		Store: b.store, Node: store.Node{ID: name, Incarnation: uuid.New()}, TTL: 30 * time.Second,
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		Backend: func(string) (Backend, error) {
+		Backend: func(context.Context, string) (Backend, error) {
 			if b.guest == nil {
 				return Backend{}, errors.New("no plugin p here")
 			}
@@ -507,7 +507,7 @@ func TestARefusedEventEndsItsOwnTurnOnly(t *testing.T) {
 
 func TestLimitsEndATurnByName(t *testing.T) {
 	b := newBench(t)
-	b.limits = Limits{EventBytes: 100, EventsBytes: 250, Handles: 1, Idle: 50 * time.Millisecond}
+	b.limits = Limits{EventBytes: 100, EventsBytes: 250, Handles: 1, Calls: 1000, Idle: 50 * time.Millisecond}
 	p := b.run(func(ctx context.Context, h hostabi.Host) error {
 		var refused *hostabi.Error
 		if _, err := h.Emit(ctx, []byte(`{"type":"x","v":"`+strings.Repeat("y", 100)+`"}`)); !errors.As(err, &refused) || refused.Code != hostabi.E2BIG {

@@ -1,0 +1,245 @@
+package worker
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/towpath/towpath/hostabi/engine"
+	"github.com/towpath/towpath/queue"
+	"github.com/towpath/towpath/store"
+	"github.com/towpath/towpath/worker/profiles"
+	"github.com/towpath/towpath/worker/turn"
+)
+
+// Config of a node.
+type Config struct {
+	// Pool reaches the migrated database. It stays the caller's.
+	Pool *pgxpool.Pool
+	// RiverSchema holds River's tables. Default: public.
+	RiverSchema string
+	// Queues to work. Default: all.
+	Queues []string
+	// Pooled says that connections go through a transaction pooler: no LISTEN.
+	Pooled bool
+	// NodeID is the node's name, unique among running nodes. Default: the machine's name.
+	NodeID string
+	// Version of the binary, for the node's row.
+	Version string
+	// Plugins is the folder of modules and their permit files. Default: none, and no turn can run here.
+	Plugins string
+	// Cache keeps compiled modules, 0700. Default: a temporary folder.
+	Cache string
+	// LeaseTTL is how long a node may be silent before others take its turns. Default: 30 s.
+	LeaseTTL time.Duration
+	// SoftStop is how long running turns may go on by themselves once the node stops. Default: 10 s.
+	SoftStop time.Duration
+	// HardStop bounds what comes after SoftStop. Default: 10 s.
+	HardStop time.Duration
+	// TurnConcurrency is how many turns run here at once. Default: 100.
+	TurnConcurrency int
+	// MemoryBudget is for the linear memories of all guests, in bytes. Default: the machine's memory.
+	MemoryBudget int64
+	// Logger gets the node's log. Default: slog.Default().
+	Logger *slog.Logger
+	// Ready, if set, is called once the node takes jobs.
+	Ready func()
+}
+
+// sweepBatch is how many processes one sweep job repairs at most; the rest waits for the next one.
+const sweepBatch = 1000
+
+// Run works until ctx ends and then stops as the package comment says. It returns nil after a clean stop.
+func Run(ctx context.Context, cfg Config) error {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	if cfg.NodeID == "" {
+		name, err := os.Hostname()
+		if err != nil {
+			return fmt.Errorf("worker: name this node: %w", err)
+		}
+		cfg.NodeID = name
+	}
+	cfg.LeaseTTL = cmp.Or(cfg.LeaseTTL, 30*time.Second)
+	cfg.SoftStop = cmp.Or(cfg.SoftStop, 10*time.Second)
+	cfg.HardStop = cmp.Or(cfg.HardStop, 10*time.Second)
+	if len(cfg.Queues) == 0 {
+		cfg.Queues = queue.Queues()
+	}
+	if err := queue.Check(ctx, cfg.Pool, queue.Options{RiverSchema: cfg.RiverSchema}); err != nil {
+		return err
+	}
+
+	db := store.New(cfg.Pool)
+	node := store.Node{ID: cfg.NodeID, Incarnation: uuid.New()}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	seed, err := db.StartNode(ctx, node, cmp.Or(cfg.Version, "unknown"), host, os.Getpid(), cfg.Queues)
+	if err != nil {
+		return fmt.Errorf("worker: %w", err)
+	}
+	// What is written while stopping must not die with ctx.
+	background := context.WithoutCancel(ctx)
+	defer func() {
+		leaving, cancel := context.WithTimeout(background, 5*time.Second)
+		defer cancel()
+		if err := db.StopNode(leaving, node); err != nil {
+			cfg.Logger.Warn("the node's leaving is not on record", "error", err)
+		}
+	}()
+
+	eng, err := engine.New(ctx, engine.Config{CacheDir: cfg.Cache, MemoryBudget: cfg.MemoryBudget, Seed: seed, Logger: cfg.Logger})
+	if err != nil {
+		return fmt.Errorf("worker: %w", err)
+	}
+	defer func() {
+		if err := eng.Close(background); err != nil {
+			cfg.Logger.Warn("closing the engine", "error", err)
+		}
+	}()
+	registry := profiles.New(load(eng), cfg.Logger)
+	defer registry.Close()
+	if cfg.Plugins != "" {
+		if err := registry.Scan(ctx, cfg.Plugins); err != nil {
+			return fmt.Errorf("worker: %w", err)
+		}
+	}
+	if err := register(ctx, db, registry, node.ID); err != nil {
+		return fmt.Errorf("worker: %w", err)
+	}
+
+	room := newCapacity()
+	runner := turn.New(turn.Config{
+		Store: db, Node: node, TTL: cfg.LeaseTTL, Pooled: cfg.Pooled, Logger: cfg.Logger,
+		Backend: func(ctx context.Context, name string) (turn.Backend, error) {
+			return backend(ctx, registry, room, name)
+		},
+	})
+	client, err := queue.New(queue.Config{
+		Pool: cfg.Pool, Schema: cfg.RiverSchema, Queues: cfg.Queues, NodeID: cfg.NodeID, Pooled: cfg.Pooled,
+		Concurrency: map[string]int{queue.Turns: cfg.TurnConcurrency}, Logger: cfg.Logger, SoftStop: cfg.SoftStop,
+		Handlers: map[queue.Kind]queue.Handler{
+			queue.Turn:  func(ctx context.Context, job queue.Job) error { return answer(runner.Handle(ctx, job.ID, job.Args)) },
+			queue.Sweep: func(ctx context.Context, _ queue.Job) error { return sweep(ctx, db, cfg.LeaseTTL) },
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("worker: %w", err)
+	}
+
+	running, stop := context.WithCancel(background)
+	var loops sync.WaitGroup
+	loops.Go(func() { runner.Run(running) })
+	defer func() { stop(); loops.Wait() }()
+	if err := client.Start(ctx); err != nil {
+		return fmt.Errorf("worker: %w", err)
+	}
+	if cfg.Ready != nil {
+		cfg.Ready()
+	}
+	<-ctx.Done()
+	cfg.Logger.Info("stopping", "soft_stop", cfg.SoftStop, "hard_stop", cfg.HardStop)
+	stopping, cancel := context.WithTimeout(background, cfg.SoftStop+cfg.HardStop)
+	defer cancel()
+	if err := client.Stop(stopping); err != nil {
+		return fmt.Errorf("worker: %w", err)
+	}
+	return nil
+}
+
+// load is the engine as the registry calls it.
+func load(eng *engine.Engine) profiles.Loader {
+	return func(ctx context.Context, wasm []byte, l profiles.Limits) (profiles.Module, error) {
+		return eng.Load(ctx, wasm, engine.Limits{Memory: l.Memory, Fuel: l.Fuel})
+	}
+}
+
+// register puts what this node serves into the database, where submit looks.
+func register(ctx context.Context, db *store.Store, registry *profiles.Registry, node string) error {
+	for _, name := range registry.Names() {
+		p, err := registry.Get(name)
+		if err != nil {
+			continue // removed meanwhile
+		}
+		manifest, err := json.Marshal(p.Manifest)
+		if err == nil {
+			var limits []byte
+			if limits, err = json.Marshal(settings(p.Permits.Limits)); err == nil {
+				err = db.PutProfile(ctx, store.Profile{
+					Name: p.Name, Digest: p.Digest, Manifest: manifest, Limits: limits,
+					MaxAttempts: p.Permits.Limits.Attempts, TurnTimeout: p.Permits.Limits.Turn,
+				}, node)
+			}
+		}
+		p.Release()
+		if err != nil {
+			return fmt.Errorf("register profile %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func settings(l profiles.Limits) map[string]string {
+	m := map[string]string{}
+	for _, s := range l.Settings() {
+		m[s.Key] = s.Value
+	}
+	return m
+}
+
+// backend takes a profile for one attempt.
+func backend(ctx context.Context, registry *profiles.Registry, room *capacity, name string) (turn.Backend, error) {
+	p, err := registry.Get(name)
+	if err != nil {
+		return turn.Backend{}, err
+	}
+	if err := room.enter(ctx, name, p.Permits.Limits.Capacity); err != nil {
+		p.Release()
+		return turn.Backend{}, err
+	}
+	l := p.Permits.Limits
+	return turn.Backend{
+		Run: p.Module.Run, HTTP: p.Egress, Redact: p.Secrets.Redact, Config: p.Permits.Config,
+		Limits:  turn.Limits{EventBytes: l.Event, EventsBytes: l.Events, Handles: l.Handles, Calls: l.CallsPerSecond, Idle: l.Idle},
+		Release: func() { room.leave(name); p.Release() },
+	}, nil
+}
+
+// answer tells River what became of a job. A refusal is final: the same args are refused again.
+func answer(err error) error {
+	if err == nil {
+		return nil
+	}
+	var refusal *store.Error
+	if errors.As(err, &refusal) && !errors.Is(err, store.ErrFence) {
+		if refusal.Hint != "" {
+			return queue.Cancel(fmt.Errorf("%w (hint: %s)", err, refusal.Hint))
+		}
+		return queue.Cancel(err)
+	}
+	return err
+}
+
+// sweep repairs what lost its owner or its job.
+func sweep(ctx context.Context, db *store.Store, ttl time.Duration) error {
+	ids, err := db.Sweep(ctx, ttl, sweepBatch)
+	for _, id := range ids {
+		queue.Log(ctx).Warn("process repaired", "process", id)
+	}
+	if err != nil {
+		return err
+	}
+	return queue.Output(ctx, map[string]any{"repaired": len(ids)})
+}
