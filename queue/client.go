@@ -1,0 +1,162 @@
+package queue
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivertype"
+)
+
+// Config of a [Client].
+type Config struct {
+	// Pool is used for everything. Unless Pooled is set, one of its connections goes away for LISTEN.
+	Pool *pgxpool.Pool
+	// Schema holds River's tables. Default: public.
+	Schema string
+	// Queues to work. Default: all.
+	Queues []string
+	// Concurrency is how many jobs of a queue run at once here. Default: turns 100, lifecycle 20, gc 2.
+	Concurrency map[string]int
+	// NodeID names this node in job rows. Unique among running nodes, at most 100 characters.
+	NodeID string
+	// Pooled says that connections go through a transaction pooler: no LISTEN, jobs are found by polling.
+	Pooled bool
+	// Logger gets the node's log. Default: slog.Default().
+	Logger *slog.Logger
+	// SoftStop is how long jobs may go on by themselves once the client stops. Default: 10 s.
+	SoftStop time.Duration
+	// Handlers by kind. A job of a kind that has none is cancelled, saying so.
+	Handlers map[Kind]Handler
+}
+
+// pace of a queue: how soon after a fetch the next may follow, and how often it is done unasked, see the package comment.
+type pace struct {
+	workers        int
+	cooldown       time.Duration
+	poll, pollOnly time.Duration
+}
+
+var paces = map[string]pace{
+	Turns:     {100, 5 * time.Millisecond, 2 * time.Second, time.Second},
+	Lifecycle: {20, 5 * time.Millisecond, 2 * time.Second, 2 * time.Second},
+	Upkeep:    {2, 100 * time.Millisecond, 10 * time.Second, 10 * time.Second},
+}
+
+// rescueAfter is longer than the time limit of the kinds that must not wait long.
+const rescueAfter = 90 * time.Second
+
+// Client works this node's queues, and takes part in the election of the leader, which does the upkeep of all queues:
+// due jobs, periodic jobs, rescue, deletion of finished rows.
+type Client struct {
+	config Config
+	river  *river.Client[pgx.Tx]
+}
+
+// New checks the configuration. It does not touch the database.
+func New(config Config) (*Client, error) {
+	c := &Client{config: config}
+	c.config.Schema = cmp.Or(config.Schema, "public")
+	c.config.SoftStop = cmp.Or(config.SoftStop, 10*time.Second)
+	if c.config.Logger == nil {
+		c.config.Logger = slog.Default()
+	}
+	queues, err := c.queues()
+	if err != nil {
+		return nil, fmt.Errorf("queue: %w", err)
+	}
+	workers, err := c.workers()
+	if err != nil {
+		return nil, fmt.Errorf("queue: %w", err)
+	}
+	c.river, err = river.NewClient(riverpgxv5.New(config.Pool), &river.Config{
+		ID:                   config.NodeID,
+		Schema:               c.config.Schema,
+		Queues:               queues,
+		Workers:              workers,
+		PeriodicJobs:         schedule(config.Handlers),
+		PollOnly:             config.Pooled,
+		Logger:               c.config.Logger,
+		RescueStuckJobsAfter: rescueAfter,
+		SoftStopTimeout:      c.config.SoftStop,
+		Middleware:           []rivertype.Middleware{rowLog()},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("queue: %w", err)
+	}
+	return c, nil
+}
+
+func (c *Client) queues() (map[string]river.QueueConfig, error) {
+	names := c.config.Queues
+	if len(names) == 0 {
+		names = Queues()
+	}
+	queues := map[string]river.QueueConfig{}
+	for _, name := range names {
+		p, ok := paces[name]
+		if !ok {
+			return nil, fmt.Errorf("no queue %q; queues are %s", name, strings.Join(Queues(), ", "))
+		}
+		poll := p.poll
+		if c.config.Pooled {
+			poll = p.pollOnly
+		}
+		queues[name] = river.QueueConfig{
+			MaxWorkers:        cmp.Or(c.config.Concurrency[name], p.workers),
+			FetchCooldown:     p.cooldown,
+			FetchPollInterval: poll,
+		}
+	}
+	return queues, nil
+}
+
+func (c *Client) workers() (*river.Workers, error) {
+	for kind := range c.config.Handlers {
+		if !slices.Contains(Kinds(), kind) {
+			return nil, fmt.Errorf("handler for unknown kind %q; kinds are %s", kind, strings.Join(kindNames(), ", "))
+		}
+	}
+	workers := river.NewWorkers()
+	for _, t := range traits {
+		handle := c.config.Handlers[t.kind]
+		if handle == nil {
+			handle = missing(t.kind)
+		}
+		if t.kind == Sweep {
+			handle = c.forgetting(handle)
+		}
+		river.AddWorkerArgs(workers, args{t.kind}, &worker{trait: t, handle: handle, log: c.config.Logger})
+	}
+	return workers, nil
+}
+
+// Start begins to work. ctx is for the start alone: use [Client.Stop] to stop.
+func (c *Client) Start(ctx context.Context) error {
+	err := c.config.Pool.Ping(ctx)
+	if err == nil {
+		err = c.river.Start(context.WithoutCancel(ctx))
+	}
+	if err != nil {
+		return fmt.Errorf("queue: start: %w", err)
+	}
+	return nil
+}
+
+// Stop takes no more jobs, lets running ones end by themselves for Config.SoftStop, then cancels their contexts with
+// [ErrStopping], and returns when all have ended and their outcome is stored. When ctx ends first it returns that error,
+// and leaves them running.
+func (c *Client) Stop(ctx context.Context) error {
+	if err := c.river.Stop(ctx); err != nil {
+		return fmt.Errorf("queue: stop: jobs are still running: %w", err)
+	}
+	return nil
+}
