@@ -66,9 +66,6 @@ func parseURL(raw string) (*url.URL, origin, error) {
 	}
 	o := origin{scheme: u.Scheme, port: own}
 	name := u.Hostname()
-	if strings.HasPrefix(u.Host, "[") != strings.Contains(name, ":") {
-		return nil, none, fmt.Errorf("host %q: brackets belong around IPv6 addresses, and only there", u.Host)
-	}
 	if o.host, err = canonicalHost(name); err != nil {
 		return nil, none, fmt.Errorf("host %q: %w", name, err)
 	}

@@ -89,7 +89,7 @@ func TestEveryFormIsScrubbed(t *testing.T) {
 }
 
 func TestOverlapsAndNeighbours(t *testing.T) {
-	values := map[string][]string{"A": {"aaaabbbb"}, "B": {"bbbbcccc"}, "LONG": {"aaaabbbbdddd"}, "MIDDLE": {"abbbbd-xx"}}
+	values := map[string][]string{"A": {"aaaabbbb"}, "B": {"bbbbcccc"}, "LONG": {"aaaabbbbdddd"}, "MIDDLE": {"abbbbd-xx"}, "OUTER": {"--bbbbcccc--"}}
 	for text, want := range map[string]string{
 		"aaaabbbbcccc":          "[redacted:A]",
 		"aaaabbbbaaaabbbb":      "[redacted:A][redacted:A]",
@@ -98,6 +98,8 @@ func TestOverlapsAndNeighbours(t *testing.T) {
 		"aaaaabbbbd-xx":         "a[redacted:A]",
 		"aaaabbb":               "aaaabbb",
 		"xaaaabbbbccccx":        "x[redacted:A]x",
+		"--bbbbcccc-x":          "--[redacted:B]-x",
+		"--bbbbcccc--":          "[redacted:OUTER]",
 		"":                      "",
 		"[redacted:A] aaaabbbb": "[redacted:A] [redacted:A]",
 	} {
@@ -137,6 +139,7 @@ func FuzzScrubber(f *testing.F) {
 	f.Add("abababababab", "abababab", "babababa", []byte{1})
 	f.Add("x"+base64.StdEncoding.EncodeToString([]byte("u:aaaabbbb")), "aaaabbbb", "aaaabbbb", []byte{5, 0, 7})
 	f.Add("aaaaaaaaaaaaaaaaaaaaaa", "aaaaaaaa", "aaaaaaaaaaaa", []byte{3})
+	f.Add("--aaaabbbb-x--aaaabbbb--", "aaaabbbb", "--aaaabbbb--", []byte{4})
 	f.Add("%2Faaa%2Faaa\\/aaa", "/aaa/aaa", "aaa/aaa\"", []byte{1, 1, 2})
 	f.Fuzz(func(t *testing.T, text, a, b string, cuts []byte) {
 		if len(a) < minSecret || len(b) < minSecret || len(text) > 4<<10 || len(a)+len(b) > 256 {

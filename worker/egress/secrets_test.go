@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -162,11 +163,11 @@ func TestSourcesThatCannotBeMeant(t *testing.T) {
 
 // A command that hangs, and its own child that keeps the output open, end with the turn that asked.
 func TestAHangingCommandEndsWithItsCaller(t *testing.T) {
-	fifo := filepath.Join(t.TempDir(), "started")
+	fifo := filepath.Join(t.TempDir(), "alive")
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := newSecrets(t, map[string]Source{"KEY": {Command: []string{"sh", "-c", `sleep 600 & : > "$0"; wait`, fifo}}})
+	s := newSecrets(t, map[string]Source{"KEY": {Command: []string{"sh", "-c", `sleep 600 > "$0" & wait`, fifo}}})
 	lost := errors.New("lease lost")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	asked := make(chan error, 2)
@@ -176,14 +177,19 @@ func TestAHangingCommandEndsWithItsCaller(t *testing.T) {
 			asked <- err
 		}()
 	}
-	if _, err := os.ReadFile(fifo); err != nil { // until the program has opened and closed it
+	alive, err := os.Open(fifo) // returns when the child has it open too
+	if err != nil {
 		t.Fatal(err)
 	}
+	defer alive.Close()
 	cancel(lost)
 	for range 2 {
 		if err := <-asked; !errors.Is(err, lost) {
 			t.Errorf("ended with %v, want the cause", err)
 		}
+	}
+	if _, err := io.ReadAll(alive); err != nil { // ends when the child has
+		t.Error(err)
 	}
 }
 
