@@ -1,7 +1,6 @@
 SHELL       := /bin/sh
 FUZZTIME    ?= 10s
 SUITES      ?= turn
-STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # The commit is stamped into the binary where git can be asked: not in a tarball, nor in a checkout of somebody else's.
 STAMP := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
@@ -37,8 +36,8 @@ fuzz: postgres ## Run every fuzz target for FUZZTIME (10s)
 bench: build postgres ## Measure the SUITES of "worker bench" beside their baselines
 	@scripts/bench.sh $(SUITES)
 
-lint: ## Look for mistakes with staticcheck
-	go run $(STATICCHECK) ./...
+lint: ## Look for mistakes with staticcheck, and for imports across layers
+	@scripts/lint.sh
 
 generate: ## Write generated files anew
 	go generate ./...
