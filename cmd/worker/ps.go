@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/towpath/towpath/store"
+)
+
+func (c *cli) ps() *cobra.Command {
+	var (
+		filter store.ProcessFilter
+		all    bool
+		show   display
+	)
+	cmd := &cobra.Command{
+		Use:   "ps",
+		Short: "List processes, newest first",
+		Args:  wanted(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if filter.Limit < 1 {
+				return &usageError{err: fmt.Errorf("--limit is %d: from 1", filter.Limit)}
+			}
+			s, err := c.connect(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer s.pool.Close()
+			filter.Live = !all
+			list, err := s.Processes(cmd.Context(), filter)
+			if err != nil {
+				return err
+			}
+			if show.json {
+				for _, p := range list {
+					if err := writeJSON(c.out, p); err != nil {
+						return err
+					}
+				}
+				return nil
+			}
+			return c.processTable(list)
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.BoolVarP(&all, "all", "a", false, "also those that have ended")
+	f.StringVarP(&filter.Session, "session", "s", "", "only those of this session")
+	f.StringVarP(&filter.Profile, "profile", "p", "", "only those of this profile")
+	f.IntVar(&filter.Limit, "limit", 100, "how many at most")
+	show.addFlag(f)
+	return cmd
+}
+
+func (c *cli) processTable(list []store.Process) error {
+	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ID\tSTATUS\tPROFILE\tSESSION\tATTEMPT\tEVENTS\tJOB\tNODE\tAGE")
+	for _, p := range list {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d/%d\t%d\t%s\t%s\t%s\n", p.ID, statusOf(p), or(p.Profile), or(p.Session), p.Attempt, p.MaxAttempts,
+			p.LastSeq, or(p.RiverJobID), or(p.Node), time.Since(p.CreatedAt).Round(time.Second))
+	}
+	return w.Flush()
+}
+
+// statusOf adds to the status what explains it.
+func statusOf(p store.Process) string {
+	switch {
+	case p.FailureKind != nil:
+		return p.Status + " (" + *p.FailureKind + ")"
+	case p.CancelRequestedAt != nil && !p.Final():
+		return p.Status + " (cancelling)"
+	case p.Status == "queued" && p.RiverJobID == nil:
+		return p.Status + " (in its session)"
+	}
+	return p.Status
+}
+
+// or shows a value that may be missing.
+func or[T any](v *T) string {
+	if v == nil {
+		return "-"
+	}
+	return fmt.Sprint(*v)
+}
