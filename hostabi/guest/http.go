@@ -43,9 +43,6 @@ func (h Header) Get(name string) string {
 // Do sends a request and returns when the response's head has come. ctx spans the body too: its end closes the
 // exchange. Errors: *Error for what the host refused or reports, else the cause of ctx.
 func (t *Turn) Do(ctx context.Context, r *Request) (*Response, error) {
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
 	method := r.Method
 	if method == "" {
 		method = "GET"
@@ -59,11 +56,10 @@ func (t *Turn) Do(ctx context.Context, r *Request) (*Response, error) {
 	if err != nil {
 		return nil, fmt.Errorf("http_open: encode head: %w", err)
 	}
-	handle, err := t.host.HTTPOpen(t.root, head, r.Body)
+	s, err := t.newStream(ctx, "http", func() (uint32, error) { return t.host.HTTPOpen(t.root, head, r.Body) })
 	if err != nil {
-		return nil, called("http_open", 0, err)
+		return nil, err
 	}
-	s := t.newStream(ctx, "http", handle)
 	response, err := s.head()
 	if err != nil {
 		s.Close()

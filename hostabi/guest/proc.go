@@ -23,19 +23,15 @@ type Proc struct {
 // Exec starts the command that the operator's table has under name. The end of ctx ends the child. What the child
 // writes to its standard error goes to the turn's log.
 func (t *Turn) Exec(ctx context.Context, name string, args ...string) (*Proc, error) {
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
 	// Raw, because a frame holds at most hostabi.MaxData bytes and a line may be longer.
 	spec, err := json.Marshal(hostabi.ProcSpec{Name: name, Args: args, Framing: hostabi.FramingRaw})
 	if err != nil {
 		return nil, fmt.Errorf("proc_open: encode spec: %w", err)
 	}
-	handle, err := t.host.ProcOpen(t.root, spec)
+	s, err := t.newStream(ctx, "proc", func() (uint32, error) { return t.host.ProcOpen(t.root, spec) })
 	if err != nil {
-		return nil, called("proc_open", 0, err)
+		return nil, err
 	}
-	s := t.newStream(ctx, "proc", handle)
 	s.stderr = func(p []byte) { t.Log.Info(string(p), "stderr", name) }
 	return &Proc{stream: s, lines: bufio.NewReader(s)}, nil
 }

@@ -192,13 +192,16 @@ func (p *pump) next(ctx context.Context, q *queue) (hostabi.Record, error) {
 	}
 }
 
-// open registers a queue for a handle.
-func (p *pump) open(handle uint32) *queue {
+// open has the host open a handle and registers its queue, before any record of it can be dispatched.
+func (p *pump) open(open func() (uint32, error)) (handle uint32, q *queue, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	q := newQueue()
+	if handle, err = open(); err != nil {
+		return 0, nil, err
+	}
+	q = newQueue()
 	p.queues[handle] = q
-	return q
+	return handle, q, nil
 }
 
 // forget drops a handle's queue.

@@ -26,11 +26,18 @@ type stream struct {
 	closing sync.Once
 }
 
-// newStream follows a handle that the host has just opened. The end of ctx closes it.
-func (t *Turn) newStream(ctx context.Context, op string, handle uint32) *stream {
-	s := &stream{turn: t, ctx: ctx, op: op, handle: handle, queue: t.pump.open(handle)}
-	s.unhook = context.AfterFunc(ctx, func() { s.release(true) })
-	return s
+// newStream follows the handle that open has the host open. The end of ctx closes it.
+func (t *Turn) newStream(ctx context.Context, op string, open func() (uint32, error)) (*stream, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	handle, q, err := t.pump.open(open)
+	if err != nil {
+		return nil, called(op+"_open", 0, err)
+	}
+	s := &stream{turn: t, ctx: ctx, op: op, handle: handle, queue: q}
+	s.unhook = context.AfterFunc(ctx, func() { s.drop(true) })
+	return s, nil
 }
 
 // Read returns bytes as they come. io.EOF is the end that the other side gave.
@@ -78,8 +85,12 @@ func (s *stream) Close() error {
 
 // release forgets the handle, and closes it on the host when it is still open there.
 func (s *stream) release(open bool) {
+	s.unhook()
+	s.drop(open)
+}
+
+func (s *stream) drop(open bool) {
 	s.closing.Do(func() {
-		s.unhook()
 		s.turn.pump.forget(s.handle)
 		if open {
 			// Nothing can be done about a refusal: the handle ends with the turn.

@@ -61,15 +61,19 @@ func textOf(output json.RawMessage) string {
 	return string(output)
 }
 
-// interruptible has the next steer cut what cancel ends, until the returned function is called.
+// interruptible has a steer cut what cancel ends, one that is waiting already too, until done is called.
 func (b *inbox) interruptible(cancel context.CancelCauseFunc) (done func()) {
-	set := func(cut context.CancelCauseFunc) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.cut = cancel
+	if len(b.steers) > 0 {
+		cancel(errSteered)
+	}
+	return func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		b.cut = cut
+		b.cut = nil
 	}
-	set(cancel)
-	return func() { set(nil) }
 }
 
 // steered reports whether there is a steer that nobody has taken.
