@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -392,93 +391,6 @@ func TestPooledNodesPoll(t *testing.T) {
 	}
 }
 
-// statements counts what is sent to the database, by first word.
-type statements struct {
-	mu sync.Mutex
-	by map[string]int
-}
-
-func (s *statements) TraceQueryStart(ctx context.Context, _ *pgx.Conn, q pgx.TraceQueryStartData) context.Context {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.by == nil {
-		s.by = map[string]int{}
-	}
-	s.by[strings.ToUpper(strings.Fields(q.SQL)[0])]++
-	return ctx
-}
-
-func (s *statements) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
-
-func (s *statements) count(words ...string) (n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for word, k := range s.by {
-		if len(words) == 0 || slices.Contains(words, word) {
-			n += k
-		}
-	}
-	return n
-}
-
-// A delay, as SQL and as River itself write one: an available row that is not due yet, or a scheduled one.
-func TestAJobRunsWhenItIsDue(t *testing.T) {
-	t.Parallel()
-	pool := queuetest.Pool(t)
-	ran := make(chan queue.Job)
-	start(t, pool, queue.Config{Handlers: map[queue.Kind]queue.Handler{queue.Turn: send(ran)}})
-	for _, state := range []string{"available", "scheduled"} {
-		id := get[int64](t, pool, `insert into river_job (kind, args, state, scheduled_at) values ('turn', '{}', $1::river_job_state, now() + '300 ms') returning id`, state)
-		if job := <-ran; job.ID != id {
-			t.Errorf("got %+v", job)
-		}
-		if early := get[bool](t, pool, "select clock_timestamp() < scheduled_at from river_job where id = $1", id); early {
-			t.Errorf("the %s job ran early", state)
-		}
-	}
-}
-
-// A node sweeps as soon as it leads. Its job frees its place when it ends, and old ones go.
-func TestSweepsRunAndDoNotPileUp(t *testing.T) {
-	t.Parallel()
-	pool := queuetest.Pool(t)
-	reaches := states(t, pool)
-	exec(t, pool, `insert into river_job (kind, args, state, finalized_at)
-		select 'sweep', '{}'::jsonb, 'completed'::river_job_state, now() - n * interval '40 minutes' from generate_series(1, 3) n
-		union all select 'turn', '{}', 'completed', now() - interval '3 hours'`)
-	swept, end := make(chan queue.Job), make(chan struct{})
-	start(t, pool, queue.Config{Handlers: map[queue.Kind]queue.Handler{queue.Sweep: func(ctx context.Context, job queue.Job) error {
-		swept <- job
-		<-end
-		return nil
-	}}})
-	job := <-swept
-	if old := get[int](t, pool, "select count(*) from river_job where kind = 'sweep' and state = 'completed'"); old != 1 {
-		t.Errorf("%d finished sweeps", old)
-	}
-	if turns := get[int](t, pool, "select count(*) from river_job where kind = 'turn'"); turns != 1 {
-		t.Errorf("%d turns", turns)
-	}
-	again := `insert into river_job (kind, args, queue, unique_key, unique_states)
-		select kind, args, queue, unique_key, unique_states from river_job where id = $1 on conflict do nothing`
-	inserted := func() int64 {
-		tag, err := pool.Exec(t.Context(), again, job.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return tag.RowsAffected()
-	}
-	if inserted() != 0 {
-		t.Error("a second sweep while one runs")
-	}
-	close(end)
-	reaches(job.ID, "completed")
-	if inserted() != 1 {
-		t.Error("a finished sweep stands in the way of the next")
-	}
-	<-swept
-}
-
 func TestAConfigurationThatCannotWork(t *testing.T) {
 	t.Parallel()
 	for _, bad := range []struct {
@@ -494,36 +406,5 @@ func TestAConfigurationThatCannotWork(t *testing.T) {
 		if _, err := queue.New(bad.config); err == nil || !contains(err.Error(), bad.tells) {
 			t.Errorf("error %v does not tell %q", err, bad.tells)
 		}
-	}
-}
-
-// BenchmarkInsertToHandler is the time from before a plain INSERT until its handler runs.
-func BenchmarkInsertToHandler(b *testing.B) {
-	pool := queuetest.Pool(b)
-	ran := make(chan queue.Job)
-	start(b, pool, queue.Config{Handlers: map[queue.Kind]queue.Handler{queue.Turn: send(ran)}})
-	for b.Loop() {
-		exec(b, pool, "insert into river_job (kind, args) values ('turn', '{}')")
-		<-ran
-	}
-}
-
-// BenchmarkIdleMinute counts the statements of an idle node that leads: run it with -benchtime=1x.
-func BenchmarkIdleMinute(b *testing.B) {
-	for _, pooled := range []bool{false, true} {
-		b.Run(fmt.Sprintf("pooled=%v", pooled), func(b *testing.B) {
-			var seen statements
-			pool := connect(b, queuetest.Database(b), func(c *pgxpool.Config) { c.ConnConfig.Tracer = &seen })
-			swept := make(chan queue.Job)
-			start(b, pool, queue.Config{Pooled: pooled, Handlers: map[queue.Kind]queue.Handler{queue.Sweep: send(swept)}})
-			<-swept
-			before := seen.count()
-			for b.Loop() {
-				for range 4 { // a minute
-					<-swept
-				}
-			}
-			b.ReportMetric(float64(seen.count()-before)/float64(b.N), "statements/min")
-		})
 	}
 }

@@ -36,8 +36,9 @@
 //
 // A NOTIFY from the guard's trigger wakes the queue, so an inserted job starts within milliseconds. Polling is for jobs
 // that become due: retries, snoozes and delays of up to five seconds are rows that are available but not yet due, and
-// nobody notifies when their time comes. Hence two seconds on turns and lifecycle, ten on gc. Through a pooler there is no
-// LISTEN, and polling is all there is.
+// nobody notifies when their time comes. Hence two seconds on turns and lifecycle, ten on gc. An idle node sends about 80
+// statements a minute, and the leader 70 more for everybody. Through a pooler there is no LISTEN, and polling is all there
+// is: every second on turns, and 190 statements instead of 80, half of them River's own look at whether a queue is paused.
 //
 // # Stopping
 //
