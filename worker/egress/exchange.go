@@ -102,6 +102,7 @@ func (x *exchange) fill() {
 	case err == io.EOF:
 		x.err = io.EOF
 		x.total.Stop()
+		x.cancel(errClosed)
 	case err != nil:
 		x.err = x.explain(err)
 	}

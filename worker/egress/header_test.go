@@ -219,3 +219,36 @@ func TestAMalformedAnswerDoesNotQuoteASecret(t *testing.T) {
 		t.Errorf("message is %q", msg)
 	}
 }
+
+// Whatever stands around them, placeholders are filled once, and what they are filled with is not read again.
+func FuzzFill(f *testing.F) {
+	f.Add("Bearer {{secret:KEY}}")
+	f.Add("{{secret:{{secret:A}}}}{{secret:}}")
+	f.Add("{{secret:A")
+	f.Add("}}{{secret:A}}{{")
+	f.Fuzz(func(t *testing.T, text string) {
+		const value = "{{secret:INNER}}"
+		var asked []string
+		got, err := fill(text, func(name string) (string, error) {
+			asked = append(asked, name)
+			return value, nil
+		})
+		if err != nil {
+			if !strings.Contains(text, placeholderOpen) {
+				t.Fatalf("%q is refused: %v", text, err)
+			}
+			return
+		}
+		// Written back by hand, the answer is the question.
+		for _, name := range asked {
+			before, after, _ := strings.Cut(text, placeholderOpen+name+placeholderClose)
+			if !strings.HasPrefix(got, before+value) {
+				t.Fatalf("%q becomes %q", text, got)
+			}
+			got, text = got[len(before+value):], after
+		}
+		if got != text || strings.Contains(got, placeholderOpen) {
+			t.Fatalf("%q is left of %q", got, text)
+		}
+	})
+}
