@@ -54,7 +54,7 @@ func childMain(in io.Reader, out io.Writer) int {
 		os.Exit(1)
 	}()
 	var r reply
-	p, err := l.Order.make(context.Background(), l.Wasm)
+	p, err := l.Order.make(context.Background(), l.Wasm, l.Load.patience())
 	if err == nil {
 		err = p.write(l.Order.Dir)
 	}

@@ -57,6 +57,9 @@ func (l LoadLimits) withDefaults() LoadLimits {
 	return l
 }
 
+// patience is how long the module itself may run while it is loaded.
+func (l LoadLimits) patience() time.Duration { return min(l.CPU, l.Deadline) / 4 }
+
 // Limits bounds the turns of one module. Zero values are the defaults.
 type Limits struct {
 	Memory  int64         // bytes of linear memory of one instance, rounded down to 64 KiB; 0: 64 MiB

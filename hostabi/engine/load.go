@@ -54,7 +54,7 @@ func (e *Engine) program(ctx context.Context, o order, wasm []byte) (p *program,
 	}
 	defer os.RemoveAll(o.Dir)
 	if e.config.LoadInProcess {
-		if p, err = o.make(ctx, wasm); err == nil {
+		if p, err = o.make(ctx, wasm, e.config.Load.patience()); err == nil {
 			err = p.write(o.Dir)
 		}
 	} else {
@@ -82,11 +82,21 @@ func (e *Engine) module(ctx context.Context, o order, p *program, limits Limits)
 			return nil, err
 		}
 	}
-	m := &Module{engine: e, digest: o.Digest, manifest: p.Manifest, template: o.template(p, machine, source, limits, &e.budget)}
+	m := &Module{engine: e, digest: o.Digest, snapshot: p.digest(), manifest: p.Manifest, template: o.template(p, machine, source, limits, &e.budget)}
 	if !e.remember(m) {
 		return nil, errors.Join(ErrClosed, m.template.close(ctx))
 	}
 	return m, nil
+}
+
+// digest identifies the rewritten module and its state.
+func (p *program) digest() [32]byte {
+	h := sha256.New()
+	fmt.Fprintf(h, "%x %d %v %t", sha256.Sum256(p.Wasm), p.Image.Size, p.Globals, p.Warm)
+	for _, r := range p.Image.Runs {
+		fmt.Fprintf(h, " %d %x", r.Offset, sha256.Sum256(r.Bytes))
+	}
+	return [32]byte(h.Sum(nil))
 }
 
 // The file of a program begins with the digest of the rest, so that a torn or foreign file is none.

@@ -12,6 +12,7 @@ import (
 type Module struct {
 	engine   *Engine
 	digest   [32]byte
+	snapshot [32]byte
 	manifest hostabi.Manifest
 	template *template
 
@@ -23,6 +24,10 @@ type Module struct {
 
 // Digest returns the SHA-256 of the file as it was given to Load.
 func (m *Module) Digest() [32]byte { return m.digest }
+
+// Snapshot identifies the state in which every instance begins, and with it this version of the rewrite: a turn can be
+// replayed only on the snapshot that it began with.
+func (m *Module) Snapshot() [32]byte { return m.snapshot }
 
 // Manifest returns what the plugin's manifest_v1 finished with when it was loaded.
 func (m *Module) Manifest() hostabi.Manifest { return m.manifest }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/tetratelabs/wazero/api"
 
@@ -39,8 +40,8 @@ type order struct {
 }
 
 // make is loading itself: it rewrites, compiles, freezes and asks for the manifest. Its error is a *LoadError when
-// the file is to blame.
-func (o order) make(ctx context.Context, wasm []byte) (*program, error) {
+// the file is to blame. What the module does meanwhile may take as long as patience.
+func (o order) make(ctx context.Context, wasm []byte, patience time.Duration) (*program, error) {
 	rewritten, err := rewrite.Module(wasm, rewrite.Limits{MemoryPages: maxPages, Imports: signatures})
 	if err != nil {
 		if refusal := (*rewrite.Refusal)(nil); errors.As(err, &refusal) {
@@ -68,7 +69,9 @@ func (o order) make(ctx context.Context, wasm []byte) (*program, error) {
 	}
 	limits := Limits{Memory: o.Memory, Fuel: initFuel, CallGap: DefaultCallGap}
 	t := o.template(p, machine, copies{p.Image}, limits, &budget{limit: o.Memory})
-	defer func() { t.close(ctx) }()
+	defer t.close(ctx)
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("it took longer than %v", patience))
+	defer cancel()
 	if rewritten.Initialize && !p.Warm {
 		if err := p.freeze(ctx, t, rewritten.Globals, newInitHost(o.Seed, o.Digest, false)); err != nil {
 			return nil, &LoadError{Problem: "_initialize failed: " + err.Error(), Fix: "it must end by itself, without any capability", cause: err}
@@ -121,7 +124,7 @@ func manifest(ctx context.Context, t *template, host *initHost) (hostabi.Manifes
 }
 
 // initFuel is what _initialize and manifest_v1 may use: seconds of computation.
-const initFuel = 10e9
+const initFuel = 5e9
 
 // maxPages lets a memory be as large as WebAssembly has it: the limit is kept where the memory grows, which is where
 // a refusal can be noticed.

@@ -79,8 +79,6 @@ var turns = map[string]func(arg string) int32{
 	"all":    all,
 	"events": events,
 	"calls":  calls,
-	"write":  write,
-	"scan":   scan,
 	"wait": func(string) int32 {
 		n := wait(0, -1)
 		if n < 0 {
@@ -172,40 +170,4 @@ func calls(arg string) int32 {
 		}
 	}
 	return end("{}")
-}
-
-// write puts a secret all over the memory: in every block that the runtime gives, and straight into free memory.
-func write(arg string) int32 {
-	keep := make([][]byte, 64)
-	for i := range keep {
-		keep[i] = []byte(strings.Repeat(arg, 1<<16/len(arg)))
-	}
-	top := uintptr(memorySize())
-	for p := uintptr(unsafe.Pointer(&keep[63][0])) + 1<<16; p+uintptr(len(arg)) < top; p += 512 {
-		copy(unsafe.Slice((*byte)(unsafe.Pointer(p)), len(arg)), arg)
-	}
-	fmt.Fprint(os.Stdout, keep[3][:0])
-	return end("{}")
-}
-
-// scan looks for arg, whose letters come one higher so that the request does not hold it, in the whole memory.
-func scan(arg string) int32 {
-	want := []byte(arg)
-	for i := range want {
-		want[i]--
-	}
-	first, found := want[0], 0
-	want[0] = 0 // or the scan would find what it looks for
-	all := unsafe.Slice((*byte)(unsafe.Pointer(uintptr(1))), memorySize()-1)
-	for i := 0; i+len(want) <= len(all); i++ {
-		if all[i] == first && string(all[i+1:i+len(want)]) == string(want[1:]) {
-			found++
-		}
-	}
-	return end(fmt.Sprintf(`{"found":%d,"bytes":%d}`, found, len(all)))
-}
-
-func memorySize() int {
-	probe := uintptr(unsafe.Pointer(&make([]byte, 1<<16)[0]))
-	return int(probe) &^ 0xffff
 }
