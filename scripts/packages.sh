@@ -19,4 +19,4 @@ become_root() {
 	fi
 }
 
-apt() { $root DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends "$@" </dev/null >&2; }
+apt() { $root DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends -o Dpkg::Use-Pty=0 "$@" </dev/null >/dev/null; }
