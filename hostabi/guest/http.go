@@ -81,8 +81,7 @@ func (s *stream) head() (*Response, error) {
 		}
 		return response, nil
 	case hostabi.KindFailed:
-		s.release(false)
-		return nil, failed("http", r)
+		return nil, s.failed(r)
 	}
 	return nil, fmt.Errorf("http: record of kind %d where a head was expected", r.Kind)
 }

@@ -36,7 +36,7 @@ func (t *Turn) newStream(ctx context.Context, op string, open func() (uint32, er
 		return nil, called(op+"_open", 0, err)
 	}
 	s := &stream{turn: t, ctx: ctx, op: op, handle: handle, queue: q}
-	s.unhook = context.AfterFunc(ctx, func() { s.drop(true) })
+	s.unhook = context.AfterFunc(ctx, s.drop)
 	return s, nil
 }
 
@@ -61,10 +61,9 @@ func (s *stream) Read(p []byte) (int, error) {
 			s.stderr(r.Payload)
 		case hostabi.KindEnd:
 			s.exit, s.err = r.Code, io.EOF
-			s.release(false)
+			s.release()
 		case hostabi.KindFailed:
-			s.err = failed(s.op, r)
-			s.release(false)
+			s.err = s.failed(r)
 		default:
 			s.err = fmt.Errorf("%s: record of kind %d where bytes were expected", s.op, r.Kind)
 		}
@@ -74,27 +73,37 @@ func (s *stream) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// failed ends the stream by a FAILED record.
+func (s *stream) failed(r hostabi.Record) error {
+	err := failed(s.op, r)
+	if _, lost := Lost(err); lost {
+		s.unhook() // the handle is acknowledged by the next request, not closed
+		s.closing.Do(func() { s.turn.pump.forget(s.handle) })
+	} else {
+		s.release()
+	}
+	return err
+}
+
 // Close cancels the exchange, unless it has ended. Later reads say so. It is safe to call it twice.
 func (s *stream) Close() error {
-	s.release(true)
+	s.release()
 	if s.err == nil {
 		s.rest, s.err = nil, fmt.Errorf("%s: read after close", s.op)
 	}
 	return nil
 }
 
-// release forgets the handle, and closes it on the host when it is still open there.
-func (s *stream) release(open bool) {
+// release closes the handle on the host, where an ended one counts as open too.
+func (s *stream) release() {
 	s.unhook()
-	s.drop(open)
+	s.drop()
 }
 
-func (s *stream) drop(open bool) {
+func (s *stream) drop() {
 	s.closing.Do(func() {
 		s.turn.pump.forget(s.handle)
-		if open {
-			// Nothing can be done about a refusal: the handle ends with the turn.
-			_ = s.turn.host.Close(s.turn.root, s.handle)
-		}
+		// Nothing can be done about a refusal: the handle ends with the turn.
+		_ = s.turn.host.Close(s.turn.root, s.handle)
 	})
 }

@@ -60,9 +60,15 @@ func New(tb testing.TB, turn hostabi.TurnRequest) *Host {
 // Run runs the plugin's function as one turn and returns what it finished with.
 func (h *Host) Run(run guest.Run) Result {
 	h.tb.Helper()
+	return h.Serve(func(ctx context.Context, host hostabi.Host) error { return guest.Serve(ctx, host, run) })
+}
+
+// Serve has something else run the turn, such as an engine with the plugin's module, and returns what it finished with.
+func (h *Host) Serve(turn func(context.Context, hostabi.Host) error) Result {
+	h.tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	if err := guest.Serve(ctx, h, run); err != nil {
+	if err := turn(ctx, h); err != nil {
 		h.tb.Fatalf("turn: %v", err)
 	}
 	h.mu.Lock()
@@ -161,12 +167,9 @@ func (h *Host) push(r hostabi.Record) {
 		if r.Handle == 0 || h.open[r.Handle] != nil {
 			h.records = append(h.records, r)
 		}
-		if r.Kind == hostabi.KindEnd || r.Kind == hostabi.KindFailed {
-			x := h.open[r.Handle]
+		if x := h.open[r.Handle]; x != nil && r.Kind == hostabi.KindFailed && hostabi.Code(-r.Code) == hostabi.ELOST {
 			delete(h.open, r.Handle)
-			if x != nil && hostabi.Code(-r.Code) == hostabi.ELOST && r.Kind == hostabi.KindFailed {
-				h.lost[r.Handle] = x.key
-			}
+			h.lost[r.Handle] = x.key
 		}
 	})
 }
