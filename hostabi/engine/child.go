@@ -71,13 +71,9 @@ func childMain(in io.Reader, out io.Writer) int {
 
 // makeInChild has a child make the program in o.Dir, and reads it from there.
 func (e *Engine) makeInChild(ctx context.Context, o order, wasm []byte) (*program, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("engine: load in a child: %w", err)
-	}
 	limited, cancel := context.WithTimeout(ctx, e.config.Load.Deadline)
 	defer cancel()
-	cmd := exec.CommandContext(limited, self, ChildWord)
+	cmd := exec.CommandContext(limited, e.self, ChildWord)
 	cmd.Env = []string{} // nothing of ours is the child's business
 	cmd.Dir = o.Dir
 	cmd.WaitDelay = time.Second
@@ -92,40 +88,51 @@ func (e *Engine) makeInChild(ctx context.Context, o order, wasm []byte) (*progra
 	if err != nil {
 		return nil, fmt.Errorf("engine: load in a child: %w", err)
 	}
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("engine: load in a child: %w", err)
-	}
-	lowerPriority(cmd.Process.Pid)
-	go gob.NewEncoder(in).Encode(letter{o, e.config.Load, wasm}) // a child that died says so below
-	dec := gob.NewDecoder(out)
-	var h hello
-	var r reply
-	greeted := dec.Decode(&h)
-	answered := greeted
-	if greeted == nil {
-		answered = dec.Decode(&r)
-	}
-	in.Close()
-	died := cmd.Wait()
+	heard := ask(cmd, in, out, letter{o, e.config.Load, wasm})
 	switch {
-	case ctx.Err() != nil:
+	case heard.err != nil && ctx.Err() != nil:
 		return nil, fmt.Errorf("engine: load: %w", context.Cause(ctx))
-	case limited.Err() != nil && answered != nil:
+	case heard.err != nil && limited.Err() != nil:
 		return nil, tooDear(fmt.Sprintf("takes longer than %v", e.config.Load.Deadline))
-	case greeted != nil:
-		return nil, fmt.Errorf("engine: load in a child: the program does not call engine.ChildMain first in main: %w: %s", greeted, stderr.b)
-	case answered != nil:
-		return nil, e.obituary(cmd.ProcessState, died, string(stderr.b))
-	case r.Problem != "":
-		return nil, &LoadError{Problem: r.Problem, Fix: r.Fix}
-	case r.Failure != "":
-		return nil, fmt.Errorf("engine: load in a child: %s", r.Failure)
+	case cmd.Process == nil:
+		return nil, fmt.Errorf("engine: load in a child: %w", heard.err)
+	case heard.Version == "":
+		return nil, fmt.Errorf("engine: load in a child: the program does not call engine.ChildMain first in main: %w: %s", heard.err, stderr.b)
+	case heard.err != nil:
+		return nil, e.obituary(cmd.ProcessState, heard.died, string(stderr.b))
+	case heard.Problem != "":
+		return nil, &LoadError{Problem: heard.Problem, Fix: heard.Fix}
+	case heard.Failure != "":
+		return nil, fmt.Errorf("engine: load in a child: %s", heard.Failure)
 	}
 	p, err := readProgram(o.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("engine: what the loading child left: %w", err)
 	}
 	return p, nil
+}
+
+// heard is what a child said.
+type heard struct {
+	hello
+	reply
+	err  error // why there is no reply
+	died error // how the child ended
+}
+
+func ask(cmd *exec.Cmd, in io.WriteCloser, out io.Reader, l letter) (said heard) {
+	if said.err = cmd.Start(); said.err != nil {
+		return said
+	}
+	lowerPriority(cmd.Process.Pid)
+	go gob.NewEncoder(in).Encode(l) // a child that does not take it ends without a reply
+	dec := gob.NewDecoder(out)
+	if said.err = dec.Decode(&said.hello); said.err == nil {
+		said.err = dec.Decode(&said.reply)
+	}
+	in.Close()
+	said.died = cmd.Wait()
+	return said
 }
 
 // obituary says why a child that was busy with the file did not answer.

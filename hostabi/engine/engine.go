@@ -95,6 +95,7 @@ type Engine struct {
 	config  Config
 	budget  budget
 	cache   *cache
+	self    string        // this program, to be started again as a child
 	temp    string        // directory to remove at Close
 	loading chan struct{} // holds a token while a module is loaded
 
@@ -120,6 +121,10 @@ func New(ctx context.Context, config Config) (*Engine, error) {
 		e.config.CacheBytes = 1 << 30
 	}
 	e.config.Load = config.Load.withDefaults()
+	var err error
+	if e.self, err = os.Executable(); err != nil {
+		return nil, fmt.Errorf("engine: find this program, to load modules in a child: %w", err)
+	}
 	if config.CacheDir == "" {
 		dir, err := os.MkdirTemp("", "towpath-engine-")
 		if err != nil {
@@ -127,7 +132,6 @@ func New(ctx context.Context, config Config) (*Engine, error) {
 		}
 		e.temp, e.config.CacheDir = dir, dir
 	}
-	var err error
 	if e.cache, err = openCache(e.config.CacheDir, e.config.CacheBytes, e.config.Logger); err != nil {
 		e.removeTemp()
 		return nil, err
@@ -151,6 +155,12 @@ func (e *Engine) remember(m *Module) bool {
 	}
 	e.modules[m] = struct{}{}
 	return true
+}
+
+func (e *Engine) isClosed() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.closed
 }
 
 func (e *Engine) forget(m *Module) {

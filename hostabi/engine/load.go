@@ -23,11 +23,17 @@ func (e *Engine) Load(ctx context.Context, wasm []byte, limits Limits) (*Module,
 			Fix:     "strip it (-ldflags='-s -w' for Go) or split it",
 		}
 	}
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("engine: load: %w", context.Cause(ctx))
+	}
 	select {
 	case e.loading <- struct{}{}:
 		defer func() { <-e.loading }()
 	case <-ctx.Done():
 		return nil, fmt.Errorf("engine: load: %w", context.Cause(ctx))
+	}
+	if e.isClosed() {
+		return nil, ErrClosed
 	}
 	limits = limits.withDefaults()
 	o := order{Digest: sha256.Sum256(wasm), Seed: e.config.Seed, Memory: limits.Memory, Interpreter: e.config.Interpreter}
