@@ -15,7 +15,7 @@ func diskNote(dir string) string {
 		return ""
 	}
 	if free := int64(st.Bavail) * int64(st.Bsize); free < lowDisk {
-		return fmt.Sprintf(" (the disk of %s is full: %d kB free)", dir, free>>10)
+		return fmt.Sprintf(" (the disk of %s has only %d kB left)", dir, free>>10)
 	}
 	return ""
 }

@@ -24,5 +24,5 @@
 // A worker that is killed leaves its server running, so that psql and other clients keep it; the next Start stops it
 // (fast shutdown) and starts a fresh child with the settings of that worker. The server runs in a session of its own,
 // so a Ctrl-C in the terminal reaches the worker alone. When the server dies, [Server.Done] is closed; Start again.
-// An error of Start carries the server's last log lines, and says so when the disk is full.
+// An error of Start carries the server's last log lines, and says when the disk is full.
 package embedded

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -24,9 +25,9 @@ type Server struct {
 	cmd   *exec.Cmd
 	done  chan struct{} // closed when the postmaster has ended and been waited for
 
-	stopping chan struct{}
-	stop     sync.Once
-	stopErr  error
+	serving atomic.Bool // ready, and not told to stop: an end now is news
+	stop    sync.Once
+	stopErr error
 }
 
 // Start runs the server of cfg.Dir: it makes the data directory at first, and takes over from a worker that was killed.
@@ -69,7 +70,7 @@ func start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, l: l, owner: owner, done: make(chan struct{}), stopping: make(chan struct{})}
+	s := &Server{cfg: cfg, l: l, owner: owner, done: make(chan struct{})}
 	if err := s.launch(ctx, p, a, alive); err != nil {
 		return nil, err
 	}
@@ -134,6 +135,7 @@ func (s *Server) launch(ctx context.Context, p programs, a account, alive *os.Fi
 	defer tick.Stop()
 	for {
 		if f, err := s.l.readPidFile(); err == nil && f.pid == s.cmd.Process.Pid && f.ready {
+			s.serving.Store(true)
 			return nil
 		}
 		select {
@@ -160,9 +162,7 @@ func (s *Server) watch(from int64) {
 				s.cfg.Logger.Warn("the server's log cannot be trimmed", "error", err)
 			}
 		case err := <-ended:
-			select {
-			case <-s.stopping:
-			default:
+			if s.serving.Load() {
 				s.cfg.Logger.Error("the server ended by itself", "status", s.cmd.ProcessState.String(), "error", err,
 					"log", logTail(s.l.log(), from))
 			}
@@ -206,7 +206,7 @@ func (s *Server) Done() <-chan struct{} { return s.done }
 // Later calls return the result of the first.
 func (s *Server) Stop(ctx context.Context) error {
 	s.stop.Do(func() {
-		close(s.stopping)
+		s.serving.Store(false)
 		s.stopErr = s.shutdown(ctx)
 		if dir := s.l.socketDir(); filepath.Dir(dir) != s.l.dir {
 			os.Remove(dir) // not empty after a crash: the next start clears it

@@ -2,7 +2,9 @@ package pgtest_test
 
 import (
 	"context"
+	"crypto/rand"
 	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -25,6 +27,7 @@ func connect(tb testing.TB, dsn string) *pgx.Conn {
 
 // Two tests clone one template: each sees what the template holds, and nothing of the other.
 func TestEachTestHasItsOwnClone(t *testing.T) {
+	name := "pgtest_" + strings.ToLower(rand.Text()) // a server that outlives this binary may hold an earlier one
 	var built atomic.Int32
 	build := func(ctx context.Context, dsn string) error {
 		built.Add(1)
@@ -40,7 +43,6 @@ func TestEachTestHasItsOwnClone(t *testing.T) {
 		for _, mine := range []string{"a", "b", "c"} {
 			t.Run(mine, func(t *testing.T) {
 				t.Parallel()
-				name := "pgtest"
 				conn := connect(t, pgtest.CreateDatabase(t, pgtest.Template(t, name, build)))
 				if _, err := conn.Exec(t.Context(), "insert into note values ($1)", mine); err != nil {
 					t.Fatal(err)
@@ -55,6 +57,12 @@ func TestEachTestHasItsOwnClone(t *testing.T) {
 			})
 		}
 	})
+	server := connect(t, pgtest.DSN(t, "postgres"))
+	for _, sql := range []string{"alter database towpath_template_" + name + " is_template false", "drop database towpath_template_" + name} {
+		if _, err := server.Exec(t.Context(), sql); err != nil {
+			t.Error(err)
+		}
+	}
 	if n := built.Load(); n != 1 {
 		t.Errorf("the template was built %d times", n)
 	}
