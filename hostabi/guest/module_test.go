@@ -104,6 +104,19 @@ func TestOneThread(t *testing.T) {
 			}
 		})
 	}
+	for situation, want := range map[string]string{"panic": "on purpose", "deadlock": "all goroutines are asleep"} {
+		t.Run(situation, func(t *testing.T) {
+			h := guesttest.New(t, hostabi.TurnRequest{Input: json.RawMessage(`"` + situation + `"`)})
+			err := m.Run(t.Context(), h)
+			var trap *engine.Trap
+			if !errors.As(err, &trap) || !strings.Contains(trap.Stderr, want) {
+				t.Errorf("%v, want a trap with %q", err, want)
+			}
+			if h.Finished() != nil {
+				t.Errorf("finished with %s", h.Finished())
+			}
+		})
+	}
 }
 
 // echo is a child that writes what it reads and exits with 3 when its input ends.
@@ -115,21 +128,6 @@ func echo(c *guesttest.Child) {
 		if err != nil {
 			c.Exit(3)
 			return
-		}
-	}
-}
-
-func TestATrapTellsWhatTheGuestSaid(t *testing.T) {
-	m := load(t, "scheduler")
-	for situation, want := range map[string]string{"panic": "on purpose", "deadlock": "all goroutines are asleep"} {
-		h := guesttest.New(t, hostabi.TurnRequest{Input: json.RawMessage(`"` + situation + `"`)})
-		err := m.Run(t.Context(), h)
-		var trap *engine.Trap
-		if !errors.As(err, &trap) || !strings.Contains(trap.Stderr, want) {
-			t.Errorf("%s: %v, want a trap with %q", situation, err, want)
-		}
-		if h.Finished() != nil {
-			t.Errorf("%s: finished with %s", situation, h.Finished())
 		}
 	}
 }

@@ -117,7 +117,7 @@ func join(envelope Result, value any) ([]byte, error) {
 
 // Clip cuts s, between characters, so that its JSON form takes at most n bytes, and reports whether it had to.
 func Clip(s string, n int) (clipped string, was bool) {
-	if len(s) <= n/6 {
+	if len(s) <= (n-len(`""`))/6 {
 		return s, false // no character takes more than six times its bytes
 	}
 	size := len(`""`)
