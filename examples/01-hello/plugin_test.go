@@ -3,9 +3,10 @@ package main
 import (
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/pelletier/go-toml/v2"
 
 	"github.com/towpath/towpath/hostabi"
 	"github.com/towpath/towpath/hostabi/guest"
@@ -54,18 +55,29 @@ func TestBadInputNamesTheFix(t *testing.T) {
 	}
 }
 
-func TestItBuildsToWasm(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "hello.wasm")
-	build := exec.Command("go", "build", "-buildmode=c-shared", "-o", file, ".")
-	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+func TestItBuildsToAModule(t *testing.T) {
+	if module := guesttest.Build(t, "."); string(module[:4]) != "\x00asm" {
+		t.Errorf("the module begins %q", module[:4])
 	}
-	module, err := os.Stat(file)
+}
+
+func TestThePermitsSettingsAreKnown(t *testing.T) {
+	file, err := os.ReadFile("hello.toml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if module.Size() > hostabi.MaxModule {
-		t.Errorf("module of %d bytes, the worker takes %d", module.Size(), hostabi.MaxModule)
+	var permits struct {
+		Config map[string]any `toml:"config"`
+	}
+	if err := toml.Unmarshal(file, &permits); err != nil {
+		t.Fatal(err)
+	}
+	settings, err := json.Marshal(permits.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := guesttest.New(t, hostabi.TurnRequest{Input: json.RawMessage(`{"text":"Ada"}`), Config: settings})
+	if result := h.Run(run); result.Status != guest.StatusCompleted {
+		t.Errorf("result %s", result.JSON)
 	}
 }

@@ -4,9 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -23,16 +20,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // load builds a plugin from testdata and loads it.
 func load(t *testing.T, name string) *engine.Module {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), name+".wasm")
-	build := exec.Command("go", "build", "-buildmode=c-shared", "-o", file, "./testdata/"+name)
-	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	wasm, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
 	e, err := engine.New(t.Context(), engine.Config{LoadInProcess: true})
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +29,7 @@ func load(t *testing.T, name string) *engine.Module {
 			t.Error(err)
 		}
 	})
-	m, err := e.Load(t.Context(), wasm, engine.Limits{})
+	m, err := e.Load(t.Context(), guesttest.Build(t, "testdata/"+name), engine.Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,14 +7,16 @@ import (
 	"github.com/towpath/towpath/hostabi/guest"
 )
 
+var manifest = hostabi.Manifest{
+	Name:     "deepseek",
+	Version:  "1",
+	HTTP:     []hostabi.HTTPRequest{{Host: "api.deepseek.com", Methods: []string{"POST"}, Secrets: []string{"DEEPSEEK_API_KEY"}}},
+	MemoryMB: 64,
+	TurnS:    600,
+}
+
 func init() {
-	guest.Handle(hostabi.Manifest{
-		Name:     "deepseek",
-		Version:  "1",
-		HTTP:     []hostabi.HTTPRequest{{Host: "api.deepseek.com", Methods: []string{"POST"}, Secrets: []string{"DEEPSEEK_API_KEY"}}},
-		MemoryMB: 64,
-		TurnS:    600,
-	}, run)
+	guest.Handle(manifest, run)
 	word, n := "a", int64(1)
 	calls := []toolCall{{ID: word}}
 	guest.Warm(

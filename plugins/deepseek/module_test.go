@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+
+	"github.com/towpath/towpath/hostabi/engine"
+	"github.com/towpath/towpath/hostabi/guest"
+	"github.com/towpath/towpath/hostabi/guest/guesttest"
+)
+
+// module builds the plugin and loads it under the limits of its permit file.
+func module(t *testing.T) *engine.Module {
+	t.Helper()
+	e, err := engine.New(t.Context(), engine.Config{LoadInProcess: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	m, err := e.Load(t.Context(), guesttest.Build(t, "."), engine.Limits{Memory: 64 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// The other tests run the plugin natively. As a module it does the same, event by event.
+func TestTheModuleDoesWhatThePluginDoes(t *testing.T) {
+	m := module(t)
+	if got := m.Manifest(); got.Name != "deepseek" || len(got.HTTP) != 1 || got.HTTP[0].Host != "api.deepseek.com" {
+		t.Errorf("manifest %+v", got)
+	}
+	for name, c := range map[string]struct {
+		text   string
+		config map[string]any
+		meddle func(*testing.T, *guesttest.Host)
+	}{
+		"an answer":      {"nonce 4711 größe", nil, nil},
+		"a long answer":  {"x [[tokens:300 bytes=200]]", nil, nil},
+		"a long line":    {"x [[fault:long-line]]", nil, nil},
+		"a cut":          {"x [[fault:cut]]", nil, nil},
+		"a refusal":      {"x [[fault:429 retry-after=2]]", nil, nil},
+		"a stall":        {"x [[fault:stall]]", map[string]any{"bytes_idle": "100ms"}, nil},
+		"only comments":  {"x [[fault:keepalive every=1ms]]", map[string]any{"payload_idle": "100ms"}, nil},
+		"no end in time": {"x [[tokens:10000]] [[pace:1ms]] [[hold:for-ever after=3]]", map[string]any{"total": "100ms"}, nil},
+		"a tool": {`x [[tool:weather {"city":"Oslo"}]]`, nil, func(t *testing.T, h *guesttest.Host) {
+			var call guest.ToolCall
+			if err := json.Unmarshal(h.Await("tool.call", 1).JSON, &call); err != nil {
+				t.Error(err)
+			}
+			h.Input(guest.Input{Type: guest.InputAnswer, To: call.ID, Output: json.RawMessage(`"rain"`)})
+		}},
+		"a steer": {"one two three [[hold:steer after=2]]", nil, func(_ *testing.T, h *guesttest.Host) {
+			h.Await("message.delta", 2)
+			h.Input(guest.Input{Type: guest.InputSteer, Text: "another way"})
+		}},
+		"a cancel": {"one two three [[hold:cancel after=2]]", nil, func(_ *testing.T, h *guesttest.Host) {
+			h.Await("message.delta", 2)
+			h.Cancel("enough", 0)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			transcript := func(run func(*guesttest.Host) guesttest.Result) string {
+				_, h := provider(t, c.config)
+				h = say(t, h, c.text)
+				if c.meddle != nil {
+					go c.meddle(t, h)
+				}
+				result := run(h)
+				var lines string
+				for _, e := range h.Events() {
+					lines += string(e.JSON) + "\n"
+				}
+				return lines + string(result.JSON) + "\n" + string(encode(t, h.Session))
+			}
+			native := transcript(func(h *guesttest.Host) guesttest.Result { return h.Run(run) })
+			module := transcript(func(h *guesttest.Host) guesttest.Result { return h.Serve(m.Run) })
+			if native != module {
+				t.Errorf("native:\n%s\nmodule:\n%s", native, module)
+			}
+		})
+	}
+}
