@@ -25,15 +25,15 @@ begin
   for f in
     select * from (values
       ('towpath_client', array['submit', 'submit_many', 'steer', 'answer', 'interrupt', 'cancel', 'events', 'process']),
-      ('towpath_operator', array['submit', 'submit_many', 'steer', 'answer', 'interrupt', 'cancel', 'events', 'process', 'profile_put', 'sweep']),
+      ('towpath_operator', array['submit', 'submit_many', 'steer', 'answer', 'interrupt', 'cancel', 'events', 'process', 'profile_put', 'sweep', 'resolve', 'journal']),
       ('towpath_reader', array['events', 'process']),
       ('towpath_worker', array['submit', 'submit_many', 'steer', 'answer', 'interrupt', 'cancel', 'events', 'process', 'profile_put', 'sweep',
-                               'claim', 'append', 'finish', 'retry', 'renew', 'poll', 'kv_get', 'node_start', 'node_stop'])
+                               'claim', 'append', 'finish', 'retry', 'renew', 'poll', 'kv_get', 'journal', 'emitted', 'forget', 'park', 'resolve', 'node_start', 'node_stop'])
     ) v(role, names) join pg_roles p on p.rolname = v.role
   loop
     execute (select string_agg(format('grant execute on function %s to %I;', p.oid::regprocedure, f.role), ' ')
              from pg_proc p where p.pronamespace = 'towpath'::regnamespace and p.proname = any(f.names));
-    execute format('grant select on towpath.processes, towpath.profiles, towpath.nodes, towpath.sessions to %I', f.role);
+    execute format('grant select on towpath.processes, towpath.profiles, towpath.nodes, towpath.sessions, towpath.in_doubt to %I', f.role);
     execute format('grant usage on schema :river to %I', f.role);
     execute format('grant select on :river.river_job, :river.river_queue to %I', f.role);
   end loop;

@@ -24,22 +24,23 @@ const (
 
 // Claim is what one River job led to. Only Action and Detail are set unless Action is ActionRun.
 type Claim struct {
-	Action       string          `db:"action"`
-	ProcessID    *string         `db:"process_id"`
-	No           *int64          `db:"process_no"`
-	SessionID    *string         `db:"session_id"`
-	Profile      *string         `db:"profile"`
-	Attempt      *int            `db:"attempt"`
-	Fence        *int64          `db:"fence"`
-	Input        json.RawMessage `db:"input"`
-	InputID      *string         `db:"input_id"`
-	Version      *int64          `db:"version"` // of the session snapshot
-	Digest       []byte          `db:"digest"`  // of the session snapshot
-	TimeoutMS    *int64          `db:"timeout_ms"`
-	ModuleDigest *string         `db:"module_digest"`
-	LastSeq      *int64          `db:"last_seq"`
-	Words        *bool           `db:"words"` // something was said to it already: poll
-	Detail       *string         `db:"detail"`
+	Action    string          `db:"action"`
+	ProcessID *string         `db:"process_id"`
+	No        *int64          `db:"process_no"`
+	SessionID *string         `db:"session_id"`
+	Profile   *string         `db:"profile"`
+	Attempt   *int            `db:"attempt"`
+	Fence     *int64          `db:"fence"`
+	Input     json.RawMessage `db:"input"`
+	InputID   *string         `db:"input_id"`
+	Spec      json.RawMessage `db:"spec"`    // the submission's options
+	Version   *int64          `db:"version"` // of the session snapshot
+	Digest    []byte          `db:"digest"`  // of the session snapshot
+	TimeoutMS *int64          `db:"timeout_ms"`
+	LastSeq   *int64          `db:"last_seq"`
+	Words     *bool           `db:"words"`  // something was said to it already: poll
+	Resume    *bool           `db:"resume"` // it has a journal: replay that first
+	Detail    *string         `db:"detail"`
 }
 
 // Claim takes the lease of the process that a River job names, for ttl; what a client's job carries it submits first.
@@ -54,12 +55,27 @@ type Owner struct {
 	Fence int64
 }
 
-// Batch is what one turn has to store: events in order, and the ids of the inputs that its guest has observed.
+// Batch is what one turn has to store: events in order, the ids of the inputs that its guest has observed, and a row of
+// its journal.
 type Batch struct {
 	Owner   Owner
 	Types   []string
 	Data    []string // JSON objects
 	Applied []string
+	Journal Journal
+}
+
+// Empty reports whether there is nothing to store.
+func (b Batch) Empty() bool { return len(b.Types) == 0 && len(b.Applied) == 0 && b.Journal.Count == 0 }
+
+// Journal is one row of a turn's journal: Count packed entries, the first of which has number First.
+type Journal struct {
+	First   int             `db:"first_n"`
+	Count   int             `db:"count"`
+	Entries []byte          `db:"entries"`
+	Open    json.RawMessage `db:"open"` // outside calls that are open after it, an array
+	Fence   int64           `db:"fence"`
+	At      time.Time       `db:"at"`
 }
 
 // Append stores the batches of many turns in one transaction. The result has the newest sequence number of each
@@ -69,19 +85,27 @@ func (s *Store) Append(ctx context.Context, batches []Batch) (map[int64]int64, e
 	var eventNos []int64
 	var types, data []string
 	applied := []string{}
+	var journalNos []int64
+	var first, count []int
+	var entries [][]byte
+	var open []string
 	for i, b := range batches {
 		nos[i], fences[i] = b.Owner.No, b.Owner.Fence
 		for range b.Types {
 			eventNos = append(eventNos, b.Owner.No)
 		}
 		types, data, applied = append(types, b.Types...), append(data, b.Data...), append(applied, b.Applied...)
+		if j := b.Journal; j.Count > 0 {
+			journalNos, first, count = append(journalNos, b.Owner.No), append(first, j.First), append(count, j.Count)
+			entries, open = append(entries, j.Entries), append(open, string(j.Open))
+		}
 	}
 	type row struct {
 		No   int64 `db:"process_no"`
 		Last int64 `db:"last_seq"`
 	}
-	rows, err := all(ctx, s, "append", pgx.RowToStructByName[row], "select * from towpath.append($1, $2, $3, $4, $5, $6)",
-		nos, fences, eventNos, types, data, applied)
+	rows, err := all(ctx, s, "append", pgx.RowToStructByName[row], "select * from towpath.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+		nos, fences, eventNos, types, data, applied, list(journalNos), list(first), list(count), list(entries), list(open))
 	if err != nil {
 		return nil, err
 	}
@@ -105,8 +129,14 @@ type End struct {
 
 // Finish ends a turn in one transaction. ErrFence: somebody else owns it now. ErrConflict: the session has moved on.
 func (s *Store) Finish(ctx context.Context, e End) error {
-	return exec(ctx, s, "finish", "select towpath.finish($1, $2, $3, $4, nullif($5, ''), $6, $7, $8, $9, $10, $11)",
-		e.Owner.No, e.Owner.Fence, e.Status, e.Outcome, e.Kind, list(e.Types), list(e.Data), list(e.Applied), list(e.Keys), list(e.Values), e.Base)
+	var first, count *int
+	var entries []byte
+	if j := e.Journal; j.Count > 0 {
+		first, count, entries = &j.First, &j.Count, j.Entries
+	}
+	return exec(ctx, s, "finish", "select towpath.finish($1, $2, $3, $4, nullif($5, ''), $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+		e.Owner.No, e.Owner.Fence, e.Status, e.Outcome, e.Kind, list(e.Types), list(e.Data), list(e.Applied), list(e.Keys), list(e.Values), e.Base,
+		first, count, entries)
 }
 
 func list[T any](l []T) []T {
@@ -117,10 +147,11 @@ func list[T any](l []T) []T {
 }
 
 // Retry gives a turn back to be tried again after delay. When its budget is spent it ends with outcome: failed with
-// the given kind, or abandoned without one. refund is a drain: it costs no attempt. It returns the new status.
-func (s *Store) Retry(ctx context.Context, o Owner, reason string, delay time.Duration, refund bool, outcome json.RawMessage, kind string) (string, error) {
-	return one(ctx, s, "retry", pgx.RowTo[string], "select towpath.retry($1, $2, $3, $4, $5, $6, nullif($7, ''))",
-		o.No, o.Fence, reason, delay, refund, outcome, kind)
+// the given kind, or abandoned without one. refund is a drain: it costs no attempt. anew drops the journal. It returns
+// the new status.
+func (s *Store) Retry(ctx context.Context, o Owner, reason string, delay time.Duration, refund bool, outcome json.RawMessage, kind string, anew bool) (string, error) {
+	return one(ctx, s, "retry", pgx.RowTo[string], "select towpath.retry($1, $2, $3, $4, $5, $6, nullif($7, ''), $8)",
+		o.No, o.Fence, reason, delay, refund, outcome, kind, anew)
 }
 
 // Renew extends every lease of the node and returns those that it still holds, by process number.

@@ -122,7 +122,7 @@ func Run(ctx context.Context, cfg Config) error {
 
 	room := newCapacity()
 	runner := turn.New(turn.Config{
-		Store: db, Node: node, TTL: cfg.LeaseTTL, Pooled: cfg.Pooled, Logger: cfg.Logger,
+		Store: db, Node: node, TTL: cfg.LeaseTTL, DigestKey: seed, Pooled: cfg.Pooled, Logger: cfg.Logger,
 		Backend: func(ctx context.Context, name string) (turn.Backend, error) {
 			return backend(ctx, registry, room, name)
 		},
@@ -211,7 +211,7 @@ func backend(ctx context.Context, registry *profiles.Registry, room *capacity, n
 	}
 	l := p.Permits.Limits
 	return turn.Backend{
-		Run: p.Module.Run, HTTP: p.Egress, Redact: p.Secrets.Redact, Config: p.Permits.Config,
+		Run: p.Module.Run, Digest: p.Digest, InDoubt: string(p.Permits.Limits.InDoubt), HTTP: p.Egress, Redact: p.Secrets.Redact, Config: p.Permits.Config,
 		Limits:  turn.Limits{EventBytes: l.Event, EventsBytes: l.Events, Handles: l.Handles, Calls: l.CallsPerSecond, Idle: l.Idle},
 		Release: func() { room.leave(name); p.Release() },
 	}, nil

@@ -1,5 +1,7 @@
 create or replace function towpath.append(nos bigint[], fences bigint[], event_nos bigint[], types text[], data text[],
-                                          applied text[] default '{}')
+                                          applied text[] default '{}', journal_nos bigint[] default '{}',
+                                          journal_first integer[] default '{}', journal_count integer[] default '{}',
+                                          journal_entries bytea[] default '{}', journal_open text[] default '{}')
 returns table (process_no bigint, last_seq bigint)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -25,11 +27,16 @@ begin
   ), seen as (
     update towpath.input i set phase = 'applied', updated_at = t
     where i.id = any(applied) and i.phase in ('queued', 'staged') and i.process_no in (select o.no from owned o)
+  ), kept as (
+    insert into towpath.journal (process_no, first_n, count, entries, open, fence, at)
+    select o.no, j.first, j.count, j.entries, j.open::jsonb, o.fence, t
+    from unnest(journal_nos, journal_first, journal_count, journal_entries, journal_open) j(no, first, count, entries, open)
+    join owned o using (no)
   ), woken as materialized (
     select towpath.wake('towpath_events', case when sum(length(o.id) + 1) < 7900 then string_agg(o.id, ',') else '*' end)
     from owned o having count(*) > 0
   )
   select o.no, coalesce((select max(f.seq) from fresh f where f.no = o.no), o.last_seq) from owned o, woken;
 end $$;
-comment on function towpath.append(bigint[], bigint[], bigint[], text[], text[], text[]) is
-'Stores the events of many turns in one transaction and notes which inputs their guests have observed. A process whose lease is not the given fence''s any more stores nothing and is missing in the answer.';
+comment on function towpath.append(bigint[], bigint[], bigint[], text[], text[], text[], bigint[], integer[], integer[], bytea[], text[]) is
+'Stores the events and the journal of many turns in one transaction, and notes which inputs their guests have observed. A process whose lease is not the given fence''s any more stores nothing and is missing in the answer.';

@@ -2,7 +2,7 @@ create or replace function towpath.claim(
   job_id bigint, args jsonb, node text, incarnation uuid, ttl interval,
   out action text, out process_id text, out process_no bigint, out session_id text, out profile text, out attempt integer,
   out fence bigint, out input jsonb, out input_id text, out version bigint, out digest bytea, out timeout_ms bigint,
-  out module_digest text, out last_seq bigint, out words boolean, out detail text)
+  out spec jsonb, out last_seq bigint, out words boolean, out resume boolean, out detail text)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t   timestamptz := towpath.now();
@@ -64,6 +64,7 @@ begin
     -- The same owner again, for example after an answer that was lost on the way: the same lease.
     update towpath.lease x set expires_at = t + ttl where x.process_no = p.no;
     fence := l.fence; attempt := p.attempt;
+    resume := exists (select 1 from towpath.journal j where j.process_no = p.no);
   else
     if p.attempts_spent >= p.max_attempts then
       perform towpath.finalize(p.no, 'abandoned',
@@ -73,36 +74,37 @@ begin
     fence := nextval('towpath.fence_seq');
     attempt := p.attempt + 1;
     update towpath.attempt a set ended_at = t, end_reason = 'lease lapsed' where a.process_no = p.no and a.ended_at is null;
-    -- What an earlier attempt said is taken back: a model's second answer differs from the half already shown.
-    select a.first_seq into said from towpath.attempt a
-    where a.process_no = p.no and a.attempt = p.attempt
-      and exists (select 1 from towpath.event e where e.process_no = p.no and e.seq > a.first_seq and e.fence = a.fence);
-    if said is not null then
+    resume := exists (select 1 from towpath.journal j where j.process_no = p.no);
+    select a.first_seq into said from towpath.attempt a where a.process_no = p.no and a.attempt = p.attempt;
+    -- Without a journal the turn begins anew. A model's second answer differs from the half already shown, so that
+    -- is taken back.
+    if not resume and exists (select 1 from towpath.event e where e.process_no = p.no and e.seq > said and e.fence is not null) then
       perform towpath.note(p.no, 'process.retracted', jsonb_build_object('attempt', p.attempt, 'from_seq', said + 1, 'to_seq', p.last_seq));
     end if;
-    last_seq := towpath.note(p.no, 'process.started', jsonb_build_object('attempt', attempt, 'node', node));
+    last_seq := towpath.note(p.no, 'process.started',
+      jsonb_strip_nulls(jsonb_build_object('attempt', attempt, 'node', node, 'resumed', nullif(resume, false))));
     insert into towpath.lease (process_no, node_id, incarnation, fence, claimed_at, expires_at)
     values (p.no, node, claim.incarnation, claim.fence, t, t + ttl)
     on conflict on constraint lease_pkey do update set node_id = excluded.node_id, incarnation = excluded.incarnation,
       fence = excluded.fence, claimed_at = excluded.claimed_at, expires_at = excluded.expires_at;
     insert into towpath.attempt (process_no, attempt, node_id, incarnation, fence, river_job_id, first_seq, started_at)
-    values (p.no, claim.attempt, node, claim.incarnation, claim.fence, job_id, claim.last_seq, t);
+    values (p.no, claim.attempt, node, claim.incarnation, claim.fence, job_id, case when resume then said else claim.last_seq end, t);
     update towpath.process x set status = 'running', attempt = claim.attempt, attempts_spent = x.attempts_spent + 1,
       next_attempt_at = null, wait = null, updated_at = t,
       first_started = coalesce(x.first_started, jsonb_build_object('node', node, 'incarnation', claim.incarnation, 'at', t))
     where x.no = p.no;
     update towpath.input x set phase = case when x.kind = 'turn' then 'staged' else 'queued' end,
       attempts = x.attempts + (x.kind = 'turn')::int, updated_at = t
-    where x.process_no = p.no and x.finalized_at is null;
+    where x.process_no = p.no and x.finalized_at is null and not (resume and x.phase = 'applied');
     perform towpath.wake('towpath_events', p.id);
   end if;
 
   select * into i from towpath.input x where x.process_no = p.no and x.kind = 'turn';
   select * into s from towpath.session x where x.id = p.session_id;
-  action := 'run'; input := i.payload; input_id := i.id; version := s.version; digest := s.digest; module_digest := p.module_digest;
+  action := 'run'; input := i.payload; input_id := i.id; version := s.version; digest := s.digest; spec := p.spec;
   words := exists (select 1 from towpath.input x where x.process_no = p.no and x.phase = 'queued' and x.kind <> 'turn');
   timeout_ms := 1000 * coalesce((p.spec ->> 'timeout_s')::numeric,
                                 extract(epoch from (select f.turn_timeout from towpath.profile f where f.name = p.profile)), 600);
 end $$;
 comment on function towpath.claim(bigint, jsonb, text, uuid, interval) is
-'Takes the lease of the process that a River job names, or submits what a client''s job carries and then takes it. action: run, queued (waits in its session), skip (nothing to do, detail says why). words: poll at once, something was said to it already.';
+'Takes the lease of the process that a River job names, or submits what a client''s job carries and then takes it. action: run, queued (waits in its session), skip (nothing to do, detail says why). words: poll at once, something was said to it already. resume: replay its journal first.';

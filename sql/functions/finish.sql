@@ -17,7 +17,9 @@ comment on function towpath.owned(bigint, bigint) is 'Locks a process for its ow
 
 create or replace function towpath.finish(process_no bigint, fence bigint, status text, outcome jsonb, failure_kind text default null,
                                           types text[] default '{}', data text[] default '{}', applied text[] default '{}',
-                                          keys text[] default '{}', vals bytea[] default '{}', base_version bigint default null)
+                                          keys text[] default '{}', vals bytea[] default '{}', base_version bigint default null,
+                                          journal_first integer default null, journal_count integer default null,
+                                          journal_entries bytea default null)
 returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -30,7 +32,12 @@ begin
   if status not in ('completed', 'failed', 'cancelled', 'abandoned') then
     perform towpath.fail('TW400', format('"%s" is not a terminal status', status));
   end if;
-  perform towpath.append(array[process_no], array[fence], array_fill(process_no, array[coalesce(array_length(types, 1), 0)]), types, data, applied);
+  if journal_first is null then
+    perform towpath.append(array[process_no], array[fence], array_fill(process_no, array[cardinality(types)]), types, data, applied);
+  else
+    perform towpath.append(array[process_no], array[fence], array_fill(process_no, array[cardinality(types)]), types, data, applied,
+                           array[process_no], array[journal_first], array[journal_count], array[journal_entries], array['[]']);
+  end if;
   if base_version is not null then
     select * into s from towpath.session x where x.id = p.session_id;
     if s.version <> base_version then
@@ -56,5 +63,5 @@ begin
     metadata = j.metadata || jsonb_build_object('output', jsonb_strip_nulls(jsonb_build_object('process_id', p.id, 'status', status, 'kind', failure_kind)))
   where j.id = p.river_job_id and j.state = 'running';
 end $$;
-comment on function towpath.finish(bigint, bigint, text, jsonb, text, text[], text[], text[], text[], bytea[], bigint) is
+comment on function towpath.finish(bigint, bigint, text, jsonb, text, text[], text[], text[], text[], bytea[], bigint, integer, integer, bytea) is
 'Ends a turn in one transaction: last events, receipt, session snapshot (when base_version is given, by compare-and-swap), terminal event, inputs, lease, River job, next turn of the session.';

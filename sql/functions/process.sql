@@ -31,3 +31,11 @@ create or replace view towpath.sessions as
   select s.id, s.tenant, s.project, s.profile, s.version, s.runtime_state, s.active_process, s.quarantine, s.created_at, s.updated_at
   from towpath.session s;
 comment on view towpath.sessions is 'Every session.';
+
+create or replace view towpath.in_doubt as
+  select p.id, p.session_id as session, p.profile, p.status, j.open as calls, j.at as since
+  from towpath.process p
+  join lateral (select * from towpath.journal x where x.process_no = p.no order by x.first_n desc limit 1) j on true
+  left join towpath.lease l on l.process_no = p.no
+  where p.finalized_at is null and j.open <> '[]' and (l.fence is distinct from j.fence or l.expires_at <= towpath.now());
+comment on view towpath.in_doubt is 'Turns whose last owner had outside calls open when it was lost: whether the other side acted on them is unknown.';

@@ -10,7 +10,7 @@ begin
     next_attempt_at = case when delay > '0' then t + delay end,
     attempts_spent = x.attempts_spent - refund::int, wait = null, updated_at = t
   where x.no = requeue.process_no returning * into p;
-  update towpath.input x set phase = 'queued', updated_at = t where x.process_no = p.no and x.finalized_at is null;
+  update towpath.input x set phase = 'queued', updated_at = t where x.process_no = p.no and x.phase = 'staged';
   perform towpath.note(p.no, 'process.requeued', jsonb_strip_nulls(jsonb_build_object('reason', reason, 'attempt', p.attempt,
     'delay_ms', nullif((extract(epoch from delay) * 1000)::bigint, 0))));
   perform towpath.enqueue(p.id, t + delay);
@@ -20,7 +20,8 @@ comment on function towpath.requeue(bigint, text, interval, boolean) is
 'Puts a locked process back in its queue, one generation on, at once or after a delay; refund gives the attempt back to the budget.';
 
 create or replace function towpath.retry(process_no bigint, fence bigint, reason text, delay interval, refund boolean default false,
-                                         outcome jsonb default '{}', failure_kind text default null) returns text
+                                         outcome jsonb default '{}', failure_kind text default null,
+                                         anew boolean default false) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   p towpath.process := towpath.owned(process_no, fence);
@@ -36,8 +37,11 @@ begin
       case when failure_kind is null then 'engine_gave_up' end, fence);
     return (select x.status from towpath.process x where x.no = p.no);
   end if;
+  if anew then
+    delete from towpath.journal j where j.process_no = p.no;
+  end if;
   perform towpath.requeue(p.no, reason, delay, refund);
   return (select x.status from towpath.process x where x.no = p.no);
 end $$;
-comment on function towpath.retry(bigint, bigint, text, interval, boolean, jsonb, text) is
-'The owner gives a turn back, to be tried again after a delay, or ends it when its budget is spent: failed, or, without a failure kind, abandoned. refund: a drain, which costs no attempt. Returns the new status.';
+comment on function towpath.retry(bigint, bigint, text, interval, boolean, jsonb, text, boolean) is
+'The owner gives a turn back, to be tried again after a delay, or ends it when its budget is spent: failed, or, without a failure kind, abandoned. refund: a drain, which costs no attempt. anew: without its journal. Returns the new status.';

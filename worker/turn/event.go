@@ -17,26 +17,30 @@ const reserved = "process."
 // suspect finds exponents of four digits and more; jsonb holds numbers up to some 131,000 digits, nobody needs them.
 var suspect = regexp.MustCompile(`[0-9][eE][+-]?0*[0-9]{4,}`)
 
-// parseEvent splits an event of a guest into its type and the object that is stored, without the type. What jsonb
-// refuses although JSON allows it (NUL, unpaired surrogates) becomes U+FFFD, as do bytes that are not UTF-8.
-func parseEvent(event []byte) (kind, data string, err error) {
-	event, err = normalize(event)
+// event is what is stored of one: its type, and an object without it.
+type event struct{ kind, data string }
+
+// parseEvent reads an event of a guest. What jsonb refuses although JSON allows it (NUL, unpaired surrogates) becomes
+// U+FFFD, as do bytes that are not UTF-8.
+func parseEvent(raw []byte) (event, error) {
+	raw, err := normalize(raw)
 	if err != nil {
-		return "", "", err
+		return event{}, err
 	}
+	var kind string
 	var object map[string]json.RawMessage
-	if err := json.Unmarshal(event, &object); err != nil || object == nil {
-		return "", "", hostabi.Errorf(hostabi.EINVAL, "an event is a JSON object with a string `type`")
+	if err := json.Unmarshal(raw, &object); err != nil || object == nil {
+		return event{}, hostabi.Errorf(hostabi.EINVAL, "an event is a JSON object with a string `type`")
 	}
 	if err := json.Unmarshal(object["type"], &kind); err != nil || kind == "" || len(kind) > 200 {
-		return "", "", hostabi.Errorf(hostabi.EINVAL, "an event has a string `type` of 1 to 200 bytes")
+		return event{}, hostabi.Errorf(hostabi.EINVAL, "an event has a string `type` of 1 to 200 bytes")
 	}
 	if strings.HasPrefix(kind, reserved) {
-		return "", "", hostabi.Errorf(hostabi.EDENIED, "event types that begin with %q are the worker's own", reserved)
+		return event{}, hostabi.Errorf(hostabi.EDENIED, "event types that begin with %q are the worker's own", reserved)
 	}
 	delete(object, "type")
 	rest, err := encode(object)
-	return kind, string(rest), err
+	return event{kind, string(rest)}, err
 }
 
 // normalize returns JSON that jsonb takes and that says the same, or EINVAL.

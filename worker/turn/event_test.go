@@ -22,16 +22,16 @@ func TestParseEvent(t *testing.T) {
 		{`{"type":"a","v":123456789012345678901234567890}`, "a", `{"v":123456789012345678901234567890}`},
 	}
 	for _, c := range cases {
-		kind, data, err := parseEvent([]byte(c.in))
-		if kind != c.kind || data != c.data || err != nil {
-			t.Errorf("%s: %s %s %v, want %s %s", c.in, kind, data, err, c.kind, c.data)
+		e, err := parseEvent([]byte(c.in))
+		if e != (event{c.kind, c.data}) || err != nil {
+			t.Errorf("%s: %s %v, want %s %s", c.in, e, err, c.kind, c.data)
 		}
 	}
 	refused := []string{``, `x`, `[]`, `"type"`, `null`, `{}`, `{"type":1}`, `{"type":""}`, `{"type":"process.completed"}`,
 		`{"type":"a"}{}`, `{"type":"a","v":1e99999}`, `{"type":"` + strings.Repeat("t", 201) + `"}`}
 	for _, in := range refused {
 		var e *hostabi.Error
-		if _, _, err := parseEvent([]byte(in)); !errors.As(err, &e) {
+		if _, err := parseEvent([]byte(in)); !errors.As(err, &e) {
 			t.Errorf("%s: %v, want a refusal", in, err)
 		}
 	}
@@ -41,10 +41,11 @@ func FuzzParseEvent(f *testing.F) {
 	f.Add([]byte(`{"type":"a","v":[1,"\u0000",{"x":"\ud800\udc00"}]}`))
 	f.Add([]byte("{\"type\":\"a\",\"v\":\"\xed\xa0\x80\"}"))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		kind, data, err := parseEvent(in)
+		e, err := parseEvent(in)
 		if err != nil {
 			return
 		}
+		kind, data := e.kind, e.data
 		if kind == "" || strings.HasPrefix(kind, reserved) {
 			t.Errorf("type %q", kind)
 		}

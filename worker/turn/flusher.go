@@ -3,6 +3,7 @@ package turn
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -89,12 +90,12 @@ func (f *flusher) flush(ctx context.Context) {
 	if err != nil && store.Rejected(err) && len(turns) > 1 {
 		for i, x := range turns {
 			stored, err := f.store(ctx, batches[i:i+1])
-			x.returned(stored, err)
+			x.returned(batches[i], stored, err)
 		}
 		return
 	}
-	for _, x := range turns {
-		x.returned(stored, err)
+	for i, x := range turns {
+		x.returned(batches[i], stored, err)
 	}
 }
 
@@ -116,7 +117,7 @@ func (f *flusher) store(ctx context.Context, batches []store.Batch) (map[int64]i
 func (x *execution) take() (store.Batch, bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if len(x.batch.Types) == 0 && len(x.batch.Applied) == 0 || x.flushing || x.closed {
+	if x.batch.Empty() || x.flushing || x.closed {
 		return store.Batch{}, false
 	}
 	b := x.batch
@@ -126,15 +127,19 @@ func (x *execution) take() (store.Batch, bool) {
 }
 
 // returned settles what take began.
-func (x *execution) returned(stored map[int64]int64, err error) {
+func (x *execution) returned(b store.Batch, stored map[int64]int64, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.flushing = false
-	x.size = 0
+	last, ours := stored[x.owner.No]
+	if err == nil && ours {
+		x.numbered(b, last)
+	}
+	x.size = len(x.batch.Journal.Entries)
 	for _, data := range x.batch.Data {
 		x.size += len(data)
 	}
-	if _, ours := stored[x.owner.No]; err == nil && !ours {
+	if err == nil && !ours {
 		err = errLost
 	}
 	if err != nil && !errors.Is(err, context.Canceled) {
@@ -143,10 +148,22 @@ func (x *execution) returned(stored map[int64]int64, err error) {
 		}
 		x.cancel(err)
 	}
-	if len(x.batch.Types) > 0 || len(x.batch.Applied) > 0 {
+	if !x.batch.Empty() {
 		x.runner.flusher.dirty(x, x.size >= flushBytes)
 	}
 	x.settled.Broadcast()
+}
+
+// numbered notes, with mu held, what a commit stored. The events of one commit have consecutive numbers.
+func (x *execution) numbered(b store.Batch, last int64) {
+	if b.Journal.Count > 0 {
+		x.stored = b.Journal.First + b.Journal.Count
+	}
+	for i, kind := range b.Types {
+		if !strings.HasPrefix(kind, reserved) {
+			x.seqs = append(x.seqs, last-int64(len(b.Types)-1-i))
+		}
+	}
 }
 
 // rest takes what is left once no flush of this execution is on its way, for the commit that ends the turn.

@@ -47,6 +47,8 @@ type verdict struct {
 	delay   time.Duration
 	refund  bool // the attempt did not count
 	reason  string
+	anew    bool // try again from the beginning: the journal has nothing to go on with
+	ask     bool // an operator has to decide
 	nothing bool // the turn is not ours any more
 }
 
@@ -72,6 +74,8 @@ func (x *execution) decide(err error) verdict {
 		return x.finished()
 	case errors.Is(err, errLost), errors.Is(err, store.ErrFence):
 		return verdict{nothing: true}
+	case errors.Is(err, errAsk):
+		return verdict{ask: true}
 	case errors.Is(err, queue.ErrStopping):
 		return verdict{refund: true, reason: "worker stopped"}
 	case errors.Is(err, queue.ErrCancelled):
@@ -113,7 +117,7 @@ func (x *execution) finished() verdict {
 	case cause != nil && r.Status != "completed":
 		return verdict{status: "cancelled", outcome: merge(x.result, "reason", cause.Reason), apply: true}
 	case r.Status == "failed" && r.Retryable:
-		return verdict{kind: kindOf(r.Kind), outcome: x.result, reason: clip(r.Kind + ": " + r.Message),
+		return verdict{kind: kindOf(r.Kind), outcome: x.result, reason: clip(r.Kind + ": " + r.Message), anew: true,
 			delay: max(time.Duration(r.RetryAfterMS)*time.Millisecond, backoff(*x.claim.Attempt))}
 	case r.Status == "failed":
 		return verdict{status: "failed", kind: kindOf(r.Kind), outcome: x.result, apply: true}
@@ -161,7 +165,7 @@ func (x *execution) write(ctx context.Context, v verdict) error {
 		return err
 	}
 	if v.status == "" {
-		if len(rest.Types) > 0 || len(rest.Applied) > 0 {
+		if !rest.Empty() {
 			if _, err := x.runner.Store.Append(ctx, []store.Batch{rest}); err != nil {
 				return err
 			}
@@ -169,17 +173,23 @@ func (x *execution) write(ctx context.Context, v verdict) error {
 			x.batch = store.Batch{Owner: x.owner}
 			x.mu.Unlock()
 		}
+		if v.ask {
+			return x.runner.Store.Park(ctx, x.owner, object("kind", "in_doubt"))
+		}
 		outcome := v.outcome
 		if outcome == nil {
 			outcome = object("message", v.reason)
 		}
-		status, err := x.runner.Store.Retry(ctx, x.owner, v.reason, v.delay, v.refund, outcome, v.kind)
+		status, err := x.runner.Store.Retry(ctx, x.owner, v.reason, v.delay, v.refund, outcome, v.kind, v.anew)
 		if err == nil {
 			x.log.Info("turn goes back", "status", status, "reason", v.reason, "delay", v.delay)
 		}
 		return err
 	}
 	end := store.End{Batch: rest, Status: v.status, Outcome: v.outcome, Kind: v.kind}
+	if x.reissued > 0 {
+		end.Outcome = merge(end.Outcome, "reissued", x.reissued)
+	}
 	if v.apply {
 		end.Base = x.claim.Version
 		for _, key := range x.order {

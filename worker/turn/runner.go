@@ -29,11 +29,13 @@ type Limits struct {
 
 // Backend is what a turn needs of its profile, for the length of one attempt.
 type Backend struct {
-	Run     func(context.Context, hostabi.Host) error // a fresh instance of the pinned module
+	Run     func(context.Context, hostabi.Host) error // a fresh instance of the module
+	Digest  string                                    // of the module
 	HTTP    Outbound
 	Redact  func([]byte) []byte // scrubs exact secret values; nil when there are none
 	Config  json.RawMessage
 	Limits  Limits
+	InDoubt string // retry, fail or ask: what becomes of calls whose outcome is unknown
 	Release func() // the attempt is over
 }
 
@@ -46,11 +48,13 @@ func (b Backend) redact(p []byte) []byte {
 
 // Config is what a Runner needs.
 type Config struct {
-	Store  *store.Store
-	Node   store.Node
-	TTL    time.Duration // of a lease; renewed every third of it
-	Pooled bool          // no LISTEN: ask for control words every half second while turns run
-	Logger *slog.Logger
+	Store *store.Store
+	Node  store.Node
+	TTL   time.Duration // of a lease; renewed every third of it
+	// DigestKey keys the digests in journals: the deployment's, the same on all nodes.
+	DigestKey []byte
+	Pooled    bool // no LISTEN: ask for control words every half second while turns run
+	Logger    *slog.Logger
 	// Backend gives the profile by name, once there is room for one more turn of it, or an error when this node does
 	// not have it.
 	Backend func(ctx context.Context, name string) (Backend, error)
@@ -129,7 +133,7 @@ func (r *Runner) register(ctx context.Context, c store.Claim, err error) *execut
 	if err != nil || c.Action != store.ActionRun || r.running[*c.ProcessID] != nil {
 		return nil
 	}
-	x := newExecution(r, c, Backend{})
+	x := newExecution(r, c)
 	x.ctx, x.cancel = context.WithCancelCause(ctx)
 	r.running[*c.ProcessID] = x
 	if _, told := missed[*c.ProcessID]; told || *c.Words {
@@ -160,7 +164,7 @@ func (r *Runner) execute(x *execution) (v verdict) {
 	x.backend = b
 	defer b.Release()
 	defer x.close()
-	if err := x.head(); err != nil {
+	if err := x.begin(x.ctx); err != nil {
 		return x.decide(err)
 	}
 	limit := time.Duration(*x.claim.TimeoutMS) * time.Millisecond

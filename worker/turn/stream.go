@@ -14,12 +14,36 @@ import (
 // sender for the stream.
 const ahead = 16
 
-// stream is an open handle.
+// stream is a handle that the guest has not closed.
 type stream struct {
-	handle uint32
+	handle  uint32
+	method  string
+	target  string  // host of the other side
+	key     string  // Idempotency-Key
+	emitted int     // events before it was opened
+	first   *stream // the lost call that this one repeats
+	lost    bool    // it belonged to an execution that died
+	ended   bool    // the guest has observed its end
+
 	room   chan struct{} // a token for each record that may still be put
 	cancel context.CancelFunc
 	done   chan struct{} // closed when nothing more will be put
+}
+
+func newStream(handle uint32) *stream {
+	s := &stream{handle: handle, room: make(chan struct{}, ahead), done: make(chan struct{})}
+	for range ahead {
+		s.room <- struct{}{}
+	}
+	return s
+}
+
+// stop ends a stream; when it returns nothing more is put. One that was never started has nothing to end.
+func (s *stream) stop() {
+	if s.cancel != nil {
+		s.cancel()
+		<-s.done
+	}
 }
 
 // put hands a record to the guest, unless the stream is closed first.
