@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -127,11 +128,10 @@ func (v *viewer) show(e store.Event) error {
 		return err
 	}
 	if status, ok := strings.CutPrefix(e.Type, "process."); ok && e.Final() && status != "completed" {
-		reason := data.Message
-		if reason == "" {
-			reason = data.Reason
+		if status != "failed" {
+			return &endError{status: status, reason: cmp.Or(data.Reason, data.Message)}
 		}
-		return &endError{status: status, kind: data.Kind, reason: reason}
+		return &endError{status: status, kind: data.Kind, reason: cmp.Or(data.Message, data.Reason)}
 	}
 	return nil
 }
@@ -161,7 +161,7 @@ func (v *viewer) render(e store.Event, text string) error {
 		if err := v.endLine(); err != nil {
 			return err
 		}
-		v.note("what was said so far is taken back: its worker died, the turn begins again")
+		v.note("what was said so far is taken back: the turn begins again")
 		return nil
 	}
 	v.note(fmt.Sprintf("#%d %s %s", e.Seq, e.Type, compact(e.Data)))

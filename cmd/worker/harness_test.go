@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -18,6 +20,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/towpath/towpath/examples/standin"
 	"github.com/towpath/towpath/hostabi/engine"
 	"github.com/towpath/towpath/queue/queuetest"
 	"github.com/towpath/towpath/store"
@@ -32,7 +35,16 @@ func TestMain(m *testing.M) {
 // suite runs the tests with pgtest's server around them.
 type suite struct{ m *testing.M }
 
-func (s suite) Run() int { return pgtest.Main(s.m) }
+func (s suite) Run() int {
+	dir, err := os.MkdirTemp("", "towpath-worker-test-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	built.dir = dir
+	return pgtest.Main(s.m)
+}
 
 // TestScripts plays the stories of testdata/script, side by side, with the program in processes of its own.
 func TestScripts(t *testing.T) {
@@ -41,8 +53,11 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
-			env.Values[stage{}] = &script{t: env.T().(testing.TB), nodes: map[string]*node{}}
-			env.Setenv("TOWPATH_LOG_LEVEL", "debug")
+			env.Values[stage{}] = &script{t: env.T().(testing.TB), nodes: map[string]*node{}, provider: standin.New(standin.Options{})}
+			env.Setenv("TOWPATH_PLUGINS", filepath.Join(env.WorkDir, "plugins"))
+			env.Setenv("TOWPATH_CACHE_DIR", filepath.Join(built.dir, "cache"))
+			env.Setenv("DEEPSEEK_API_KEY", "sesame-open")
+			env.Setenv("TMPDIR", env.Getenv("WORK"))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -59,6 +74,12 @@ func TestScripts(t *testing.T) {
 			"log":      cmdLog,
 			"folder":   cmdFolder,
 			"bytes":    cmdBytes,
+			"plugin":   cmdPlugin,
+			"held":     cmdHeld,
+			"release":  cmdRelease,
+			"asked":    cmdAsked,
+			"crash":    cmdCrash,
+			"job":      cmdJob,
 		},
 	})
 }
@@ -67,8 +88,9 @@ type stage struct{}
 
 // script is what one story holds on to.
 type script struct {
-	t     testing.TB
-	nodes map[string]*node
+	t        testing.TB
+	nodes    map[string]*node
+	provider *standin.Server
 }
 
 func of(ts *testscript.TestScript) *script { return ts.Value(stage{}).(*script) }
@@ -311,4 +333,119 @@ func cmdBytes(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	text := strings.NewReplacer(`\xff`, "\xff").Replace(args[2])
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Repeat(text, count)), 0o600))
+}
+
+// built are the plugins of this test binary, made once.
+var built struct {
+	dir  string
+	once sync.Once
+	err  error
+}
+
+// module is the compiled module of a plugin.
+func module(tb testing.TB, name string) string {
+	tb.Helper()
+	built.once.Do(func() {
+		for name, dir := range map[string]string{"deepseek": "plugins/deepseek", "hello": "examples/01-hello"} {
+			build := exec.Command("go", "build", "-buildmode=c-shared", "-ldflags=-s -w", "-o", filepath.Join(built.dir, name+".wasm"), "./"+dir)
+			build.Dir = filepath.Join("..", "..")
+			build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
+			if out, err := build.CombinedOutput(); err != nil {
+				built.err = fmt.Errorf("build %s: %w\n%s", dir, err, out)
+				return
+			}
+		}
+	})
+	if built.err != nil {
+		tb.Fatal(built.err)
+	}
+	return filepath.Join(built.dir, name+".wasm")
+}
+
+// permits of the test's deepseek: its provider is the stand-in.
+const permits = `[[http]]
+host = "%[1]s"
+methods = ["POST"]
+secrets = ["DEEPSEEK_API_KEY"]
+private = true
+
+[secrets.DEEPSEEK_API_KEY]
+env = "DEEPSEEK_API_KEY"
+
+[config]
+base_url = "http://%[1]s"
+thinking = "disabled"
+`
+
+// plugin deepseek|hello puts a plugin into the plugins folder. The provider of deepseek is the story's own stand-in.
+func cmdPlugin(ts *testscript.TestScript, neg bool, args []string) {
+	only(ts, neg, args, "plugin deepseek|hello", len(args) == 1)
+	s, folder := of(ts), ts.Getenv("TOWPATH_PLUGINS")
+	ts.Check(os.MkdirAll(folder, 0o755))
+	wasm, err := os.ReadFile(module(s.t, args[0]))
+	ts.Check(err)
+	ts.Check(os.WriteFile(filepath.Join(folder, args[0]+".wasm"), wasm, 0o600))
+	if args[0] == "deepseek" {
+		provider := httptest.NewServer(s.provider)
+		ts.Defer(func() {
+			provider.CloseClientConnections()
+			provider.Close()
+		})
+		text := fmt.Sprintf(permits, provider.Listener.Addr())
+		ts.Check(os.WriteFile(filepath.Join(folder, "deepseek.toml"), []byte(text), 0o600))
+	}
+}
+
+// held NAME waits until a request has come to the hold of that name.
+func cmdHeld(ts *testscript.TestScript, neg bool, args []string) {
+	only(ts, neg, args, "held NAME", len(args) == 1)
+	select {
+	case <-of(ts).provider.Held(args[0]):
+	case <-time.After(time.Minute):
+		ts.Fatalf("nobody came to %s", args[0])
+	}
+}
+
+// release NAME lets requests pass the hold of that name.
+func cmdRelease(ts *testscript.TestScript, neg bool, args []string) {
+	only(ts, neg, args, "release NAME", len(args) == 1)
+	of(ts).provider.Release(args[0])
+}
+
+// asked prints what the provider was asked, a request a line.
+func cmdAsked(ts *testscript.TestScript, neg bool, args []string) {
+	only(ts, neg, args, "asked", len(args) == 0)
+	for _, r := range of(ts).provider.Requests() {
+		fmt.Fprintf(ts.Stdout(), "%s %s\n", r.Authorization, r.Body)
+	}
+}
+
+// crash FOLDER kills the private Postgres of a data directory at once.
+func cmdCrash(ts *testscript.TestScript, neg bool, args []string) {
+	only(ts, neg, args, "crash FOLDER", len(args) == 1)
+	var pid int
+	_, err := fmt.Sscan(ts.ReadFile(filepath.Join(args[0], "data", "postmaster.pid")), &pid)
+	ts.Check(err)
+	ts.Check(syscall.Kill(pid, syscall.SIGQUIT))
+}
+
+// job ID waits until a River job has ended, and prints the process that it became, if any.
+func cmdJob(ts *testscript.TestScript, neg bool, args []string) {
+	only(ts, neg, args, "job ID", len(args) == 1)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, ts.Getenv("DATABASE_URL"))
+	ts.Check(err)
+	defer conn.Close(context.WithoutCancel(ctx))
+	for {
+		var process string
+		var ended bool
+		ts.Check(conn.QueryRow(ctx, "select coalesce(metadata->>'process_id', ''), finalized_at is not null from river_job where id = $1", args[0]).Scan(&process, &ended))
+		if ended {
+			fmt.Fprintln(ts.Stdout(), process)
+			return
+		}
+		// River tells nobody that a job has ended, so this asks again.
+		ts.Check(conn.QueryRow(ctx, "select pg_sleep(0.02)").Scan(new(any)))
+	}
 }

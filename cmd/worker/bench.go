@@ -1,0 +1,85 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/towpath/towpath/cmd/worker/bench"
+)
+
+func (c *cli) bench() *cobra.Command {
+	var (
+		options bench.Options
+		show    display
+	)
+	cmd := &cobra.Command{
+		Use:   "bench SUITE…",
+		Short: "Measure this machine, each figure beside a baseline of the same run",
+		Long: `Measure this machine, on a private Postgres in a temporary folder. Each figure stands beside a baseline of the same run;
+ratio is value over baseline. Suites: ` + strings.Join(bench.Suites(), ", ") + `.`,
+		Args: wanted(cobra.MinimumNArgs(1)),
+		RunE: func(cmd *cobra.Command, suites []string) error {
+			cfg, err := c.settings.parse(c.environ)
+			if err != nil {
+				return err
+			}
+			for _, suite := range suites {
+				if !slices.Contains(bench.Suites(), suite) {
+					return &usageError{err: fmt.Errorf("no suite %q", suite), hint: "suites are " + strings.Join(bench.Suites(), ", ")}
+				}
+			}
+			if options.Program, err = os.Executable(); err != nil {
+				return err
+			}
+			options.PostgresBin = cfg.PostgresBin
+			cfg.LogLevel = max(cfg.LogLevel, 4) // warnings: the figures are what counts
+			options.Logger = cfg.logger(c.err)
+			w := tabwriter.NewWriter(c.out, 24, 0, 2, ' ', 0)
+			if !show.json {
+				fmt.Fprintln(w, "SUITE\tNAME\tVALUE\tUNIT\tBASELINE\tRATIO")
+			}
+			for _, suite := range suites {
+				err := bench.Run(cmd.Context(), suite, options, func(r bench.Row) {
+					if show.json {
+						_ = writeJSON(c.out, r)
+						return
+					}
+					fmt.Fprintf(w, "%s\t%s\t%.4g\t%s\t%.4g\t%.3g\n", r.Suite, r.Name, r.Value, r.Unit, r.Baseline, r.Ratio)
+					_ = w.Flush()
+				})
+				if err != nil {
+					return err
+				}
+			}
+			return w.Flush()
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.IntVar(&options.Turns, "turns", 400, "turns that the suite turn makes its figures from")
+	f.DurationVar(&options.Idle, "idle", 30*time.Second, "how long an idle node is watched")
+	show.addFlag(f)
+	return cmd
+}
+
+// benchQueueOnly is what bench compares an idle node with.
+func (c *cli) benchQueueOnly() *cobra.Command {
+	return &cobra.Command{
+		Use:    bench.QueueOnly,
+		Hidden: true,
+		Args:   wanted(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := c.settings.parse(c.environ)
+			if err != nil {
+				return err
+			}
+			return bench.RunQueueOnly(cmd.Context(), cfg.DatabaseURL, c.err)
+		},
+	}
+}

@@ -1,0 +1,71 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Row is one figure.
+type Row struct {
+	Suite    string  `json:"suite"`
+	Name     string  `json:"name"`
+	Value    float64 `json:"value"`
+	Unit     string  `json:"unit"`
+	Baseline float64 `json:"baseline"`
+	Ratio    float64 `json:"ratio"` // value over baseline; 0 without one
+}
+
+// Options of a run. The zero value measures for about a minute and a half.
+type Options struct {
+	// Program is the worker to run as a child.
+	Program string
+	// PostgresBin is the folder of the server programs; empty: they are looked for.
+	PostgresBin string
+	// Turns is how many turns each figure of the suite turn is made from. Default: 400.
+	Turns int
+	// Idle is how long a node is watched doing nothing. Default: 30 s.
+	Idle time.Duration
+	// Logger gets what the node under test warns about. Default: nothing is logged.
+	Logger *slog.Logger
+}
+
+// suites by name.
+var suites = map[string]func(context.Context, Options, func(Row)) error{
+	"turn": turns,
+}
+
+// Suites lists the names that Run takes.
+func Suites() []string { return slices.Sorted(maps.Keys(suites)) }
+
+// Run measures a suite and hands over its rows as they come.
+func Run(ctx context.Context, suite string, o Options, emit func(Row)) error {
+	run := suites[suite]
+	if run == nil {
+		return fmt.Errorf("no suite %q; suites are %s", suite, strings.Join(Suites(), ", "))
+	}
+	if o.Turns == 0 {
+		o.Turns = 400
+	}
+	if o.Idle == 0 {
+		o.Idle = 30 * time.Second
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	err := run(ctx, o, func(r Row) {
+		r.Suite = suite
+		if r.Baseline != 0 {
+			r.Ratio = r.Value / r.Baseline
+		}
+		emit(r)
+	})
+	if err != nil {
+		return fmt.Errorf("suite %s: %w", suite, err)
+	}
+	return nil
+}
