@@ -31,12 +31,12 @@ func (m *module) readCode(r *reader) error {
 	return nil
 }
 
-// label is an open block. The counts are of instructions since the last addition to the function's count, on the
-// longest path.
+// label is an open block. Lengths are in instructions since the last charge, on the longest path.
 type label struct {
 	op    byte
-	end   int32 // at branches to its end; -1 without one
-	start int32 // at an if, for its other arm
+	start int32 // length at an if, for its other arm
+	far   int32 // longest length at branches to it: to a loop's head, else to the block's end
+	patch int   // where in out the loop head's charge stands; 0 in code that nothing reaches
 }
 
 // body rewrites one function.
@@ -50,22 +50,23 @@ type body struct {
 	locals     uint32 // parameters and locals
 	size       int
 
-	out     []byte // the instructions, rewritten
-	from    int    // what of r.b is not yet in out
-	labels  []label
-	pending int32 // instructions on the longest path to here that no addition covers
-	dead    bool  // nothing reaches here
-	counts  bool  // the function has a count: local number f.locals
-	calls   bool  // the function calls code of the module
+	head, tail []byte // what stands before and behind them
+	out        []byte // the instructions, rewritten
+	from       int    // what of r.b is not yet in out
+	labels     []label
+	pending    int32 // instructions on the longest path to here since the last charge
+	dead       bool  // nothing reaches here
+	loops      int
+	calls      bool // the function calls code of the module
 }
 
 func (f *body) rewrite(sig Signature, code []byte) error {
-	*f = body{m: f.m, r: reader{b: code}, sig: sig, out: f.out[:0], labels: f.labels[:0], size: len(code)}
+	*f = body{m: f.m, r: reader{b: code}, sig: sig, out: f.out[:0], head: f.head, tail: f.tail, labels: f.labels[:0], size: len(code)}
 	if err := f.readLocals(); err != nil {
 		return err
 	}
 	f.from = f.r.p
-	f.labels = append(f.labels, label{op: opBlock, end: -1})
+	f.labels = append(f.labels, label{op: opBlock})
 	for f.r.more() && len(f.labels) > 0 {
 		if err := f.instruction(); err != nil {
 			return err
@@ -113,78 +114,61 @@ func (f *body) flush(p int) {
 // replace drops the original from the last flush up to the reader's place: the caller has appended something else.
 func (f *body) replace() { f.from = f.r.p }
 
-// add adds what is pending to the function's count.
-func (f *body) add() {
-	f.counts = true
-	f.out = appendU32(append(f.out, opLocalGet), f.locals)
-	f.out = appendSigned(append(f.out, opI32Const), int64(f.pending))
-	f.out = append(f.out, opI32Add)
-	f.out = appendU32(append(f.out, opLocalSet), f.locals)
+// charge takes fuel and yields when none is left. It returns where the amount stands: two bytes, set by setCharge.
+func (f *body) charge() int {
+	b := append(f.m.appendCounter(f.out, opGlobalGet), opI64Const, 0x80, 0)
+	patch := len(b) - 2
+	f.out = f.m.appendTake(b)
 	f.pending = 0
+	return patch
 }
 
-// settle spends the count when it is high.
-func (f *body) settle() {
-	f.counts = true
-	f.out = appendU32(append(f.out, opLocalGet), f.locals)
-	f.out = appendSigned(append(f.out, opI32Const), spendAt)
-	f.out = append(f.out, opI32GtU, opIf, blockEmpty)
-	f.out = appendU32(append(f.out, opLocalGet), f.locals)
-	f.out = appendU32(append(f.out, opCall), f.m.helper(helperSpend))
-	f.out = appendU32(append(f.out, opLocalSet), f.locals)
-	f.out = append(f.out, opEnd)
+// setCharge writes the amount of a charge, which is below 8192: two bytes of a signed integer.
+func (f *body) setCharge(patch int, amount int32) {
+	f.out[patch], f.out[patch+1] = byte(amount)|0x80, byte(amount>>7)
 }
 
-// appendTo appends the rewritten function with its size.
+// appendTo appends the rewritten function with its size. What is pending here, the way to the function's end, is
+// charged at its entry; a small leaf's is in the price of its call.
 func (f *body) appendTo(b []byte) []byte {
-	decls, extra := f.localDecls, []byte(nil)
-	if f.counts {
-		decls, extra = decls+1, []byte{1, I32}
-	}
-	var head, tail []byte
-	head = append(append(appendU32(head, decls), f.localBytes...), extra...)
-	frame := int64(0)
-	if f.calls {
-		frame = frameCost(int(f.locals), f.size) << 32
-	}
-	if f.calls || f.counts || f.pending > smallLeaf {
+	head := append(appendU32(f.head[:0], f.localDecls), f.localBytes...)
+	tail := f.tail[:0]
+	switch {
+	case f.calls:
+		frame := frameCost(int(f.locals), f.size) << 32
 		head = f.appendEntry(head, frame+int64(f.pending))
+		head = f.appendBlockType(append(head, opBlock))
+		tail = append(appendSigned(append(f.m.appendCounter(tail, opGlobalGet), opI64Const), frame), opI64Add)
+		tail = append(f.m.appendCounter(tail, opGlobalSet), opEnd)
+	case f.pending > smallLeaf:
+		head = f.appendTakeUnchecked(head, int64(f.pending))
 	}
-	if f.calls || f.counts {
-		head = append(head, opBlock)
-		switch len(f.sig.Results) {
-		case 0:
-			head = append(head, blockEmpty)
-		case 1:
-			head = append(head, f.sig.Results[0])
-		default:
-			head = appendSigned(head, int64(f.m.addType(f.sig.Results)))
-		}
-		tail = append(f.appendExit(tail, frame), opEnd)
-	}
+	f.head, f.tail = head, tail
 	b = appendU32(b, uint32(len(head)+len(f.out)+len(tail)))
 	return append(append(append(b, head...), f.out...), tail...)
 }
 
-// appendEntry charges for the frame and for the way to the function's end.
-func (f *body) appendEntry(b []byte, charge int64) []byte {
-	b = appendSigned(append(f.m.appendCounter(b, opGlobalGet), opI64Const), charge)
-	b = f.m.appendCounter(append(b, opI64Sub), opGlobalSet)
-	if !f.calls {
-		return b // its callers look at the counter soon enough
+// appendBlockType writes the type of the block around the whole function: its results. Branches to the function's
+// end, and returns, leave that block and so come by the code that gives the frame back.
+func (f *body) appendBlockType(b []byte) []byte {
+	switch len(f.sig.Results) {
+	case 0:
+		return append(b, blockEmpty)
+	case 1:
+		return append(b, f.sig.Results[0])
 	}
-	b = appendSigned(append(f.m.appendCounter(b, opGlobalGet), opI64Const), counterSigns)
-	return f.m.appendYieldIf(append(b, opI64And, opI64Const, 0, opI64Ne))
+	return appendSigned(b, int64(f.m.addType(f.sig.Results)))
 }
 
-// appendExit gives the frame back and charges what is counted.
-func (f *body) appendExit(b []byte, frame int64) []byte {
-	b = f.m.appendCounter(b, opGlobalGet)
-	if frame != 0 {
-		b = append(appendSigned(append(b, opI64Const), frame), opI64Add)
-	}
-	if f.counts {
-		b = append(appendU32(append(b, opLocalGet), f.locals), opI64ExtendU32, opI64Sub)
-	}
-	return f.m.appendCounter(b, opGlobalSet)
+// appendTakeUnchecked takes from the counter. The next charge, at the latest one stretch away, looks at it.
+func (f *body) appendTakeUnchecked(b []byte, amount int64) []byte {
+	b = appendSigned(append(f.m.appendCounter(b, opGlobalGet), opI64Const), amount)
+	return f.m.appendCounter(append(b, opI64Sub), opGlobalSet)
+}
+
+// appendEntry takes fuel and a frame, and yields when either is used up.
+func (f *body) appendEntry(b []byte, amount int64) []byte {
+	b = f.m.appendCounter(f.appendTakeUnchecked(b, amount), opGlobalGet)
+	b = appendSigned(append(b, opI64Const), counterSigns)
+	return f.m.appendYieldIf(append(b, opI64And, opI64Const, 0, opI64Ne))
 }

@@ -34,13 +34,14 @@ var (
 type world struct {
 	wazero.Runtime
 	fuel   int64 // what yield may still grant
+	slice  int32 // what it grants at a time
 	yields int
-	calls  bytes.Buffer // what the guest passed to env.see
+	calls  []uint64 // what the guest passed to env.see
 }
 
 func newWorld(t testing.TB, engine string) *world {
 	ctx := context.Background()
-	w := &world{Runtime: wazero.NewRuntimeWithConfig(ctx, engines[engine]().WithMemoryLimitPages(pages)), fuel: 1 << 50}
+	w := &world{Runtime: wazero.NewRuntimeWithConfig(ctx, engines[engine]().WithMemoryLimitPages(pages)), fuel: 1 << 50, slice: rewrite.Slice}
 	t.Cleanup(func() { w.Close(ctx) })
 	wasi_snapshot_preview1.MustInstantiate(ctx, w)
 	host := func(module, name string, f func(m api.Module, s []uint64), params, results []api.ValueType) {
@@ -50,7 +51,7 @@ func newWorld(t testing.TB, engine string) *world {
 			t.Fatal(err)
 		}
 	}
-	host("env", "see", func(_ api.Module, s []uint64) { fmt.Fprintln(&w.calls, s[0]); s[0] *= 3 }, []api.ValueType{api.ValueTypeI64}, []api.ValueType{api.ValueTypeI64})
+	host("env", "see", func(_ api.Module, s []uint64) { w.calls = append(w.calls, s[0]); s[0] *= 3 }, []api.ValueType{api.ValueTypeI64}, []api.ValueType{api.ValueTypeI64})
 	host(rewrite.YieldModule, rewrite.YieldName, func(m api.Module, _ []uint64) {
 		w.yields++
 		g := m.ExportedGlobal(rewrite.CounterName).(api.MutableGlobal)
@@ -59,10 +60,10 @@ func newWorld(t testing.TB, engine string) *world {
 			panic(errStack)
 		}
 		for c.Fuel() < 0 {
-			if w.fuel -= rewrite.Slice; w.fuel < 0 {
+			if w.fuel -= int64(w.slice); w.fuel < 0 {
 				panic(errFuel)
 			}
-			c = c.AddFuel(rewrite.Slice)
+			c = c.AddFuel(w.slice)
 		}
 		g.Set(uint64(c))
 	}, nil, nil)
@@ -156,3 +157,15 @@ var build = sync.OnceValues(func() ([]byte, error) {
 	}
 	return os.ReadFile(file)
 })
+
+// left runs turn_v1 and returns the counter behind it.
+func (w *world) left(t testing.TB, r *rewrite.Result) (rewrite.Counter, error) {
+	t.Helper()
+	ctx := context.Background()
+	c := w.compile(t, r.Wasm)
+	defer c.Close(ctx)
+	i := w.start(t, c, r.Image)
+	defer i.Close(ctx)
+	_, err := i.ExportedFunction("turn_v1").Call(ctx)
+	return rewrite.Counter(i.ExportedGlobal(r.Counter).Get()), err
+}

@@ -24,8 +24,8 @@ func (f *body) instruction() error {
 	}
 	if f.pending > longStretch && !f.dead && len(f.labels) > 0 {
 		f.flush(f.r.p)
-		f.add()
-		f.settle()
+		length := f.pending
+		f.setCharge(f.charge(), length)
 	}
 	return nil
 }
@@ -45,22 +45,20 @@ func (f *body) operands(op byte, start int) error {
 	case op == opI64Const:
 		r.signed(64)
 	case op == opBlock || op == opLoop || op == opIf:
-		return f.open(op, start)
+		return f.open(op)
 	case op == opElse:
 		top := &f.labels[len(f.labels)-1]
 		if top.op != opIf {
 			return malformed("else without if")
 		}
-		f.meet(start)
 		f.branch(0)
 		top.op, f.pending, f.dead = opElse, top.start, false
 	case op == opEnd:
-		f.end(start)
+		f.end()
 	case op == opBr || op == opBrIf || op == opBrTable:
-		return f.branches(op, start)
+		return f.branches(op)
 	case op == opReturn:
 		f.flush(start)
-		f.meet(start)
 		f.branch(len(f.labels) - 1)
 		f.out = appendU32(append(f.out, opBr), uint32(len(f.labels)-1))
 		f.replace()
@@ -139,7 +137,7 @@ func (f *body) operands(op byte, start int) error {
 	return nil
 }
 
-func (f *body) open(op byte, start int) error {
+func (f *body) open(op byte) error {
 	r := &f.r
 	if r.more() && r.b[r.p]&0xc0 == 0x40 {
 		if t := r.byte(); t != blockEmpty {
@@ -153,75 +151,65 @@ func (f *body) open(op byte, start int) error {
 	if len(f.labels) > maxNesting {
 		return refuse("split the function", "it nests more than %d blocks", maxNesting)
 	}
-	if op == opLoop && !f.dead {
-		if f.pending > 0 {
-			f.flush(start)
-			f.add()
+	if op == opLoop {
+		if f.loops++; f.loops > maxLoops {
+			return refuse("split the function", "it has more than %d loops", maxLoops)
 		}
-		f.flush(r.p)
-		f.settle()
 	}
-	l := label{op: op, end: -1}
+	l := label{op: op}
 	if !f.dead {
 		l.start = f.pending
+		if op == opLoop {
+			f.flush(r.p)
+			l.far, l.patch = f.pending, f.charge()
+		}
 	}
 	f.labels = append(f.labels, l)
 	return nil
 }
 
-// meet comes before a place where paths meet: a path that is much longer than another may be is counted by itself.
-func (f *body) meet(start int) {
-	if f.pending > uneven && !f.dead {
-		f.flush(start)
-		f.add()
-	}
-}
-
-func (f *body) end(start int) {
-	top := f.labels[len(f.labels)-1]
+func (f *body) end() {
+	l := f.labels[len(f.labels)-1]
 	f.labels = f.labels[:len(f.labels)-1]
-	if top.op == opIf {
-		top.end = max(top.end, top.start) // past the arm that is not there
-	}
-	if top.end >= 0 && len(f.labels) > 0 {
-		f.meet(start)
-	}
 	if f.dead {
 		f.pending = 0
 	}
-	f.pending, f.dead = max(top.end, f.pending), false
+	f.dead = false
+	switch l.op {
+	case opLoop:
+		if l.patch != 0 {
+			f.setCharge(l.patch, loopCharge(l.far))
+		}
+		return
+	case opIf:
+		f.pending = max(f.pending, l.start) // past the arm that is not there
+	}
+	f.pending = max(f.pending, l.far)
 }
 
-// branch notes that this place continues behind an enclosing block.
+// branch notes that this place continues at an enclosing label.
 func (f *body) branch(depth int) {
 	if l := &f.labels[len(f.labels)-1-depth]; !f.dead {
-		l.end = max(l.end, f.pending)
+		l.far = max(l.far, f.pending)
 	}
 }
 
-func (f *body) branches(op byte, start int) error {
+func (f *body) branches(op byte) error {
 	r := &f.r
 	n := 1
 	if op == opBrTable {
 		n = r.count(1) + 1
 	}
 	p := r.p
-	back := false
 	for range n {
 		depth := r.u32()
 		if int64(depth) >= int64(len(f.labels)) {
 			return malformed("branch to block %d of %d", depth, len(f.labels))
 		}
-		back = back || f.labels[len(f.labels)-1-int(depth)].op == opLoop
 	}
 	if r.bad != "" {
 		return nil
 	}
-	if back && !f.dead && f.pending > 0 {
-		f.flush(start)
-		f.add()
-	}
-	f.meet(start)
 	for targets := (reader{b: r.b[:r.p], p: p}); targets.more(); {
 		f.branch(int(targets.u32()))
 	}

@@ -5,13 +5,11 @@ import "github.com/towpath/towpath/hostabi"
 // What the counter starts with, and the grain of metering. See doc.go for the whole scheme.
 const (
 	// Slice is the fuel with which a module begins: about as many instructions.
-	Slice = 100_000
+	Slice = 500_000
 	// StackBudget is the stack with which a module begins, in bytes of frameCost.
-	StackBudget = 64 << 20
+	StackBudget = 32 << 20
 
-	spendAt     = 1024 // a function settles what it counted when it is more than this
-	longStretch = 512  // most instructions between two additions to the count
-	uneven      = 32   // most instructions by which paths that meet are taken to be alike
+	longStretch = 1000 // most instructions on any path between two charges
 	smallLeaf   = 10   // a leaf with fewer instructions is paid for by its call
 	callCost    = smallLeaf
 	hostCost    = 50
@@ -22,7 +20,7 @@ const (
 )
 
 // frameCost estimates the native stack of one call, from above for all but contrived code.
-func frameCost(locals, size int) int64 { return int64(64 + 8*locals + size/2) }
+func frameCost(locals, size int) int64 { return int64(128 + 8*locals + size/4) }
 
 // cost is what an instruction counts beside its operands' instructions.
 func cost(op byte) int32 {
@@ -35,6 +33,10 @@ func cost(op byte) int32 {
 	return 1
 }
 
+// loopCharge is what one round of a loop costs, looking at the counter included, whose longest round has that many instructions. In a long one, and the
+// loops by which Go jumps within a function are of that kind, the longest round says little about the usual one.
+func loopCharge(longest int32) int32 { return 2 + min(longest, 32+longest/8) }
+
 // The counter is negative in either half: these are the two sign bits.
 var counterSigns = int64(-1<<63 | 1<<31)
 
@@ -45,18 +47,12 @@ type helper struct {
 }
 
 const (
-	helperSpend = iota // takes a function's count, returns 0
-	helperBytes        // takes the length of a bulk operation in bytes, returns it
+	helperBytes = iota // takes the length of a bulk operation in bytes, returns it
 	helperPages        // takes the pages of a memory.grow, returns them
 	helperTable        // takes the entries of a table operation, returns them
 )
 
 var helpers = [...]helper{
-	helperSpend: {"spend", func(m *module, b []byte) []byte {
-		b = append(m.appendCounter(b, opGlobalGet), opLocalGet, 0, opI64ExtendU32)
-		b = m.appendTake(b)
-		return append(b, opI32Const, 0)
-	}},
 	helperBytes: {"bytes", func(m *module, b []byte) []byte {
 		b = append(m.appendCounter(b, opGlobalGet), opLocalGet, 0, opI64ExtendU32, opI64Const, bytesShift, opI64ShrU)
 		return m.appendBulk(b)

@@ -77,6 +77,7 @@ const (
 	maxElements = 4 * hostabi.MaxTable
 	maxLocals   = 10_000
 	maxNesting  = 20_000
+	maxLoops    = 5_000 // of one function
 )
 
 // Sections by id.

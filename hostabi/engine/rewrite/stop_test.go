@@ -1,0 +1,109 @@
+package rewrite_test
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"github.com/towpath/towpath/hostabi/engine/rewrite"
+)
+
+// repeat is n times the instructions.
+func repeat(n int, instructions ...any) []byte { return bytes.Repeat(cat(instructions...), n) }
+
+// recursive is a plugin whose turn_v1 calls function 3, of the given type and body.
+func recursive(typ int, locals [][]byte, instructions ...any) []byte {
+	w := plugin(0x41, 0, 0x10, 3, 0x1a, 0x41, 0)
+	w.funcs = append(w.funcs, []byte{byte(typ)})
+	w.codes = append(w.codes, code(locals, instructions...))
+	return w.bytes()
+}
+
+func withTable(turn ...any) []byte {
+	w := plugin(turn...)
+	w.tables = [][]byte{{0x70, 0, 8}}
+	w.elements = [][]byte{cat(0, 0x41, 0, 0x0b, u32(3), 1, 2, 1), cat(1, 0, u32(2), 1, 1)}
+	return w.bytes()
+}
+
+// Whatever a guest does without end is stopped: by its fuel, or by its stack when it nests calls.
+func TestStopped(t *testing.T) {
+	const forever = 0x0c // br 0 to the loop's head
+	spread := func(body ...any) []byte { return cat(0x03, 0x40, cat(body...), forever, 0, 0x0b, 0x41, 0) }
+	for _, c := range []struct {
+		name string
+		wasm []byte
+		want error
+	}{
+		{"empty loop", body(spread()), errFuel},
+		{"loop by br_if", body(0x03, 0x40, 0x41, 1, 0x0d, 0, 0x0b, 0x41, 0), errFuel},
+		{"loop by br_table", body(0x03, 0x40, 0x41, 1, 0x0e, 1, 0, 0, 0x0b, 0x41, 0), errFuel},
+		{"loop around blocks", body(0x03, 0x40, 0x02, 0x40, 0x02, 0x40, 0x41, 0, 0x0e, 2, 0, 1, 2, 0x0b, 0x0b, forever, 0, 0x0b, 0x41, 0), errFuel},
+		{"loops in loops", body(repeat(50, 0x03, 0x40), forever, 49, repeat(50, 0x0b), 0x41, 0), errFuel},
+		{"loop of one long stretch", body(spread(repeat(10_000, 0x20, 0, 0x41, 1, 0x6a, 0x21, 0))), errFuel},
+		{"loop that calls a leaf", body(spread(0x10, 1, 0x1a)), errFuel},
+		{"loop that calls the host", body(spread(0x42, 0, 0x10, 0, 0x1a)), errFuel},
+		{"indirect calls", withTable(spread(0x41, 0, 0x11, 0, 0, 0x1a)), errFuel},
+		{"memory.fill", body(spread(0x41, 0, 0x41, 0, 0x41, s64(65536), 0xfc, 11, 0)), errFuel},
+		{"memory.copy", body(spread(0x41, 0, 0x41, 0, 0x41, s64(65536), 0xfc, 10, 0, 0)), errFuel},
+		{"memory.grow", body(spread(0x41, 0, 0x40, 0, 0x1a)), errFuel},
+		{"memory.grow that fails", body(spread(0x41, s64(-1), 0x40, 0, 0x1a)), errFuel},
+		{"table.grow", withTable(spread(0xd0, 0x70, 0x41, 0, 0xfc, 15, 0, 0x1a)), errFuel},
+		{"table.fill", withTable(spread(0x41, 0, 0xd0, 0x70, 0x41, 8, 0xfc, 17, 0)), errFuel},
+		{"table.copy", withTable(spread(0x41, 0, 0x41, 0, 0x41, 8, 0xfc, 14, 0, 0)), errFuel},
+		{"table.init", withTable(spread(0x41, 0, 0x41, 0, 0x41, 2, 0xfc, 12, 1, 0)), errFuel},
+		{"memory.init", with(func(w *wasm) {
+			w.datas, w.dataCount = [][]byte{cat(1, "abcd")}, u32(1)
+			w.codes[1] = code(nil, spread(0x41, 0, 0x41, 0, 0x41, 4, 0xfc, 8, 0, 0))
+		}), errFuel},
+
+		{"recursion", recursive(2, nil, 0x20, 0, 0x10, 3), errStack},
+		{"recursion with work behind it", recursive(2, nil, 0x20, 0, 0x10, 3, 0x41, 1, 0x6a), errStack},
+		{"recursion of turn_v1", body(0x10, 2), errStack},
+		{"mutual recursion", with(func(w *wasm) { w.codes = [][]byte{code(nil, 0x10, 2), code(nil, 0x10, 1)} }), errStack},
+		{"recursion through the table", withTable(0x41, 1, 0x11, 0, 0), errStack},
+		{"recursion with large frames", recursive(2, [][]byte{cat(u32(9000), 0x7e)}, 0x20, 0, 0x10, 3), errStack},
+		{"recursion with many live values", recursive(2, nil, repeat(3000, 0x20, 0, 0x41, 3, 0x6c), 0x20, 0, 0x10, 3, repeat(3000, 0x6a)), errStack},
+		{"recursion without end in breadth", recursive(2, nil, // f(n) = n < 60 ? f(n+1) + f(n+1) : n
+			0x20, 0, 0x41, 60, 0x48, 0x04, 0x7f, 0x20, 0, 0x41, 1, 0x6a, 0x10, 3, 0x20, 0, 0x41, 1, 0x6a, 0x10, 3, 0x6a, 0x05, 0x20, 0, 0x0b), errFuel},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := rewritten(t, c.wasm, limits())
+			w := newWorld(t, "compiler")
+			w.fuel = 100_000_000
+			if tr, err := w.observe(t, r.Wasm, r.Image, nil, "turn_v1"); !errors.Is(err, c.want) {
+				t.Errorf("have %v %v, want %v", tr, err, c.want)
+			}
+		})
+	}
+}
+
+// Fuel used is a property of the guest alone: neither the engine nor the size of the slices changes it.
+func TestFuelIsDeterministic(t *testing.T) {
+	for seed := range uint64(30) {
+		r := rewritten(t, generate(seed), limits())
+		var want int64
+		for _, engine := range []string{"compiler", "interpreter"} {
+			w := newWorld(t, engine)
+			for _, slice := range []int32{rewrite.Slice, 1000, 1} {
+				const budget = 20_000_000
+				w.fuel, w.slice = budget, slice
+				if slice == 1 {
+					w.fuel = 300_000 // a grant of one at a time is slow
+				}
+				begin := w.fuel
+				counter, err := w.left(t, r)
+				if errors.Is(err, errFuel) {
+					continue
+				}
+				used := rewrite.Slice + begin - w.fuel - int64(counter.Fuel())
+				if want == 0 {
+					want = used
+				}
+				if used != want || counter.Stack() != rewrite.StackBudget && err == nil {
+					t.Errorf("seed %d, %s, slices of %d: used %d, want %d; stack %d", seed, engine, slice, used, want, counter.Stack())
+				}
+			}
+		}
+	}
+}
