@@ -9,12 +9,6 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Node is one start of one worker.
-type Node struct {
-	ID          string
-	Incarnation uuid.UUID
-}
-
 // What a claim found.
 const (
 	ActionRun    = "run"    // the lease is ours: execute
@@ -82,21 +76,21 @@ type Journal struct {
 // process whose owner is still the given one; a batch whose process is missing there was dropped.
 func (s *Store) Append(ctx context.Context, batches []Batch) (map[int64]int64, error) {
 	nos, fences := make([]int64, len(batches)), make([]int64, len(batches))
-	var eventNos []int64
+	var eventFences []int64
 	var types, data []string
 	applied := []string{}
-	var journalNos []int64
+	var journalFences []int64
 	var first, count []int
 	var entries [][]byte
 	var open []string
 	for i, b := range batches {
 		nos[i], fences[i] = b.Owner.No, b.Owner.Fence
 		for range b.Types {
-			eventNos = append(eventNos, b.Owner.No)
+			eventFences = append(eventFences, b.Owner.Fence)
 		}
 		types, data, applied = append(types, b.Types...), append(data, b.Data...), append(applied, b.Applied...)
 		if j := b.Journal; j.Count > 0 {
-			journalNos, first, count = append(journalNos, b.Owner.No), append(first, j.First), append(count, j.Count)
+			journalFences, first, count = append(journalFences, b.Owner.Fence), append(first, j.First), append(count, j.Count)
 			entries, open = append(entries, j.Entries), append(open, string(j.Open))
 		}
 	}
@@ -105,7 +99,7 @@ func (s *Store) Append(ctx context.Context, batches []Batch) (map[int64]int64, e
 		Last int64 `db:"last_seq"`
 	}
 	rows, err := all(ctx, s, "append", pgx.RowToStructByName[row], "select * from towpath.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-		nos, fences, eventNos, types, data, applied, list(journalNos), list(first), list(count), list(entries), list(open))
+		nos, fences, list(eventFences), list(types), list(data), applied, list(journalFences), list(first), list(count), list(entries), list(open))
 	if err != nil {
 		return nil, err
 	}
@@ -193,21 +187,12 @@ func (s *Store) KVGet(ctx context.Context, session, key string) ([]byte, error) 
 	return one(ctx, s, "kv get", pgx.RowTo[[]byte], "select towpath.kv_get($1, $2)", session, key)
 }
 
-// StartNode says that a node is there, and returns the deployment's secret seed for freezing plugins.
-func (s *Store) StartNode(ctx context.Context, n Node, version, host string, pid int, queues []string) ([]byte, error) {
-	return one(ctx, s, "start node", pgx.RowTo[[]byte], "select towpath.node_start($1, $2, $3, $4, $5, $6)", n.ID, n.Incarnation, version, host, pid, queues)
-}
-
-// StopNode says that a node leaves.
-func (s *Store) StopNode(ctx context.Context, n Node) error {
-	return exec(ctx, s, "stop node", "select towpath.node_stop($1, $2)", n.ID, n.Incarnation)
-}
-
-// Sweep repairs processes whose owner or job is gone, at most max of them, and returns their ids.
-func (s *Store) Sweep(ctx context.Context, ttl time.Duration, max int) ([]string, error) {
+// Sweep repairs processes whose owner or job is gone, at most max of them, and returns their ids. The leases of dead,
+// an incarnation that is known to have died, count as lapsed; uuid.Nil names none.
+func (s *Store) Sweep(ctx context.Context, ttl time.Duration, dead uuid.UUID, max int) ([]string, error) {
 	var ids []string
 	for len(ids) < max {
-		id, err := one(ctx, s, "sweep", pgx.RowTo[*string], "select towpath.sweep($1)", ttl)
+		id, err := one(ctx, s, "sweep", pgx.RowTo[*string], "select towpath.sweep($1, nullif($2::uuid, $3::uuid))", ttl, dead, uuid.Nil)
 		if err != nil || id == nil {
 			return ids, err
 		}

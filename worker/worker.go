@@ -31,7 +31,7 @@ type Config struct {
 	Queues []string
 	// Pooled says that connections go through a transaction pooler: no LISTEN.
 	Pooled bool
-	// NodeID is the node's name, unique among running nodes. Default: the machine's name.
+	// NodeID is the node's name, unique among running nodes. Default: the machine's name and the process id.
 	NodeID string
 	// Version of the binary, for the node's row.
 	Version string
@@ -68,7 +68,7 @@ func Run(ctx context.Context, cfg Config) error {
 		if err != nil {
 			return fmt.Errorf("worker: name this node: %w", err)
 		}
-		cfg.NodeID = name
+		cfg.NodeID = fmt.Sprintf("%s-%d", name, os.Getpid())
 	}
 	cfg.LeaseTTL = cmp.Or(cfg.LeaseTTL, 30*time.Second)
 	cfg.SoftStop = cmp.Or(cfg.SoftStop, 10*time.Second)
@@ -120,6 +120,7 @@ func Run(ctx context.Context, cfg Config) error {
 		return fmt.Errorf("worker: %w", err)
 	}
 
+	alive := newLiveness(db, node, cfg.LeaseTTL, cfg.Logger)
 	room := newCapacity()
 	runner := turn.New(turn.Config{
 		Store: db, Node: node, TTL: cfg.LeaseTTL, DigestKey: seed, Pooled: cfg.Pooled, Logger: cfg.Logger,
@@ -142,6 +143,9 @@ func Run(ctx context.Context, cfg Config) error {
 	running, stop := context.WithCancel(background)
 	var loops sync.WaitGroup
 	loops.Go(func() { runner.Run(running) })
+	if !cfg.Pooled {
+		loops.Go(func() { alive.run(running) })
+	}
 	defer func() { stop(); loops.Wait() }()
 	if err := client.Start(ctx); err != nil {
 		return fmt.Errorf("worker: %w", err)
@@ -234,7 +238,7 @@ func answer(err error) error {
 
 // sweep repairs what lost its owner or its job.
 func sweep(ctx context.Context, db *store.Store, ttl time.Duration) error {
-	ids, err := db.Sweep(ctx, ttl, sweepBatch)
+	ids, err := db.Sweep(ctx, ttl, uuid.Nil, sweepBatch)
 	for _, id := range ids {
 		queue.Log(ctx).Warn("process repaired", "process", id)
 	}

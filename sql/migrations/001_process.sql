@@ -30,8 +30,10 @@ create table towpath.node (
   queues      text[] not null,
   started_at  timestamptz not null,
   seen_at     timestamptz not null,
-  stopped_at  timestamptz
+  stopped_at  timestamptz,
+  lock_key    bigint
 );
+comment on column towpath.node.lock_key is 'Advisory lock that the node holds for as long as it lives; null for one behind a pooler.';
 comment on table towpath.node is 'Workers by name; an incarnation is one start of one. Reclaim: sweep, a day after seen_at, when it holds no lease.';
 
 create table towpath.profile (
@@ -84,7 +86,7 @@ create table towpath.session_kv (
 comment on table towpath.session_kv is 'The session snapshot, key by key; version is the session version that wrote the key. Reclaim: with its session.';
 
 create table towpath.process (
-  id                  text primary key check (id <> '' and length(id) <= 200 and id !~ '[#[:cntrl:]]'),
+  id                  text primary key check (id <> '' and length(id) <= 200 and id !~ '[#,[:cntrl:]]'),
   no                  bigint generated always as identity unique,
   class               text not null check (class in ('turn', 'daemon', 'external', 'run', 'operation')),
   disposition         text not null check (disposition in ('rerunnable', 'owner_bound', 'externally_owned')),
@@ -130,6 +132,9 @@ create table towpath.process (
   constraint backoff_has_time check ((status = 'backoff') = (next_attempt_at is not null)),
   constraint turn_has_session check (class <> 'turn' or (session_id is not null and turn_no is not null and profile is not null)),
   constraint cancel_has_reason check ((cancel_requested_at is null) = (cancel_reason is null)),
+  constraint cancel_has_deadline check ((cancel_requested_at is null) = (cancel_deadline is null)),
+  constraint budget_within_attempts check (attempts_spent <= attempt),
+  constraint job_has_generation check (river_job_id is null or generation > 0),
   constraint externally_owned_is_external check ((class = 'external') = (disposition = 'externally_owned'))
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
 create unique index process_key on towpath.process (tenant, project, key_digest) where key_digest is not null;
@@ -173,6 +178,7 @@ create table towpath.attempt (
   primary key (process_no, attempt),
   check ((ended_at is null) = (end_reason is null))
 );
+create unique index attempt_open on towpath.attempt (process_no) where ended_at is null;
 comment on table towpath.attempt is 'One execution of a process on one node. Reclaim: with its process.';
 comment on column towpath.attempt.first_seq is 'Sequence of the attempt''s own first event: what comes after it was said by this attempt.';
 
@@ -180,7 +186,7 @@ create table towpath.event (
   process_no bigint not null,
   seq        bigint not null check (seq >= 1),
   type       text not null,
-  data       jsonb not null,
+  data       jsonb not null check (jsonb_typeof(data) = 'object'),
   fence      bigint,
   replay_key bytea,
   at         timestamptz not null,
@@ -222,6 +228,7 @@ create table towpath.receipt (
   digest          bytea not null,
   fence           bigint not null,
   at              timestamptz not null,
-  primary key (process_no, seq)
+  primary key (process_no, seq),
+  unique (session_id, session_version)
 );
 comment on table towpath.receipt is 'Proof that a boundary was applied: snapshot and inputs changed together, once. Reclaim: with its process.';

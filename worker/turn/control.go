@@ -17,6 +17,9 @@ const (
 func (r *Runner) listen(ctx context.Context) {
 	for {
 		err := r.Store.Listen(ctx, []string{store.ChannelControl}, r.requestAll, func(_, payload string) {
+			if payload == "*" && r.Joined != nil {
+				r.Joined(ctx)
+			}
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			for id := range strings.SplitSeq(payload, ",") {

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/towpath/towpath/hostabi"
 	"github.com/towpath/towpath/store"
 )
@@ -211,7 +213,7 @@ func (b *bench) lapse() {
 	if _, err := b.pool.Exec(b.t.Context(), "update towpath.lease set expires_at = towpath.now() - interval '1 second'"); err != nil {
 		b.t.Fatal(err)
 	}
-	if _, err := b.store.Sweep(b.t.Context(), time.Nanosecond, 10); err != nil {
+	if _, err := b.store.Sweep(b.t.Context(), time.Nanosecond, uuid.Nil, 10); err != nil {
 		b.t.Fatal(err)
 	}
 }

@@ -58,6 +58,8 @@ type Config struct {
 	// Backend gives the profile by name, once there is room for one more turn of it, or an error when this node does
 	// not have it.
 	Backend func(ctx context.Context, name string) (Backend, error)
+	// Joined, if set, is called when the control channel says that the ring of nodes may have changed.
+	Joined func(ctx context.Context)
 }
 
 // Runner executes turns on this node.
