@@ -6,7 +6,7 @@ import (
 )
 
 func BenchmarkTurn(b *testing.B) {
-	for _, request := range []string{"echo {}", "events", "calls 100"} {
+	for _, request := range []string{"echo {}", "events", "calls 100", "calls 10000"} {
 		b.Run(request, func(b *testing.B) {
 			m := load(b, open(b, Config{}), guest(b, "plain"), Limits{})
 			b.ReportAllocs()

@@ -1,0 +1,52 @@
+package enginebench
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"github.com/towpath/towpath/hostabi/engine"
+)
+
+func TestMain(m *testing.M) {
+	engine.ChildMain()
+	os.Exit(m.Run())
+}
+
+// The figures are for people and for `worker bench guest`; the test asks that each is there and above zero.
+func TestEveryFigureIsMeasured(t *testing.T) {
+	o := Options{Turns: 20, Log: func(s string) { t.Log(s) }}
+	rows, err := Run(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]bool{}
+	for _, r := range rows {
+		t.Logf("%-28s %10.1f %-8s baseline %10.1f ratio %.3f", r.Name, r.Value, r.Unit, r.Baseline, r.Ratio)
+		if r.Value <= 0 {
+			t.Errorf("%s is %v", r.Name, r.Value)
+		}
+		got[r.Name] = true
+	}
+	for _, name := range []string{
+		"small_instance_p50_us", "go_instance_p50_us", "turn_100_events_go_p50_us", "go_turn_vs_exec", "host_call_1k_ns",
+		"metered_go_ms", "loop_overrun_max_ms", "idle_go_instance_kb", "waiting_5000_threads",
+	} {
+		if !got[name] {
+			t.Errorf("%s is missing", name)
+		}
+	}
+}
+
+// BenchmarkGuest prints all figures once: go test -bench Guest -benchtime 1x.
+func BenchmarkGuest(b *testing.B) {
+	for b.Loop() {
+		rows, err := Run(context.Background(), Options{ExtismDir: os.Getenv("TOWPATH_EXTISMBENCH"), Log: func(s string) { b.Log(s) }})
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, r := range rows {
+			b.Logf("%-28s %10.1f %-8s baseline %10.1f ratio %.3f", r.Name, r.Value, r.Unit, r.Baseline, r.Ratio)
+		}
+	}
+}
