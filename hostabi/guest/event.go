@@ -1,6 +1,10 @@
 package guest
 
-import "encoding/json"
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+)
 
 // Event is something that happened in a turn, an object to which Emit adds the member `type`. A plugin may define
 // events of its own; these below are the words that every agent backend shares. The worker adds its own, such as
@@ -77,6 +81,38 @@ func (ToolOutput) EventType() string     { return "tool.output" }
 func (Usage) EventType() string          { return "usage" }
 func (Retry) EventType() string          { return "retry" }
 func (SteerApplied) EventType() string   { return "steer.applied" }
+
+// encoder makes the JSON form of events. Its buffer is used again, because a turn may have thousands of events.
+type encoder struct {
+	buffer bytes.Buffer
+	json   *json.Encoder
+}
+
+var errNoObject = errors.New("the event is no JSON object")
+
+// encode returns e as an object whose first member is its type, valid until the next call.
+func (c *encoder) encode(e Event) ([]byte, error) {
+	if c.json == nil {
+		c.json = json.NewEncoder(&c.buffer)
+	}
+	c.buffer.Reset()
+	c.buffer.WriteString(`{"type":"`)
+	c.buffer.WriteString(e.EventType()) // a word of the plugin's own
+	c.buffer.WriteString(`"`)
+	start := c.buffer.Len()
+	if err := c.json.Encode(e); err != nil {
+		return nil, err
+	}
+	b := bytes.TrimSuffix(c.buffer.Bytes(), []byte("\n"))
+	switch members := b[start:]; {
+	case members[0] != '{':
+		return nil, errNoObject
+	case len(members) == len("{}"):
+		return append(b[:start], '}'), nil
+	}
+	b[start] = ','
+	return b, nil
+}
 
 // Warm runs the JSON codec once on each value, which should be a pointer. Called from init, it spares every turn the
 // building of that codec, because the instance is frozen with it.

@@ -22,6 +22,9 @@ type Turn struct {
 	root context.Context // of host calls, which a cancelled turn may still make
 	ctx  context.Context // ends with the cancellation, what run gets
 
+	emitting sync.Mutex
+	event    encoder // guarded by emitting
+
 	inputsOnce sync.Once
 	inputs     chan Input
 	started    sync.WaitGroup
@@ -49,7 +52,9 @@ func (t *Turn) Decode(input, config any) error {
 
 // Emit appends one event to the turn's stream. Errors: E2BIG above hostabi.MaxEvent bytes, EQUOTA.
 func (t *Turn) Emit(e Event) error {
-	encoded, err := member("type", e.EventType(), e)
+	t.emitting.Lock()
+	defer t.emitting.Unlock()
+	encoded, err := t.event.encode(e)
 	if err != nil {
 		return fmt.Errorf("emit %s: %w", e.EventType(), err)
 	}
@@ -71,24 +76,4 @@ func (t *Turn) Get(key string) (value []byte, found bool, err error) {
 // session when the turn ends with a result, failed ones included.
 func (t *Turn) Set(key string, value []byte) error {
 	return called("kv_set", 0, t.host.KVSet(t.root, key, value))
-}
-
-// member encodes v, an object, with one more member in front.
-func member(name, value string, v any) ([]byte, error) {
-	inner, err := json.Marshal(v)
-	if err != nil {
-		return nil, err
-	}
-	if len(inner) < 2 || inner[0] != '{' {
-		return nil, fmt.Errorf("%T is not an object", v)
-	}
-	quoted, err := json.Marshal(value)
-	if err != nil {
-		return nil, err
-	}
-	b := append([]byte(`{"`+name+`":`), quoted...)
-	if len(inner) > 2 {
-		b = append(b, ',')
-	}
-	return append(b, inner[1:]...), nil
 }

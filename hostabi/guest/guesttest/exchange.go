@@ -102,6 +102,7 @@ func Forward(client *http.Client, secrets map[string]string) func(*Exchange) {
 			request.Header.Set(name, value)
 		}
 		request.Header.Set("Idempotency-Key", x.IdempotencyKey)
+		request.GetBody = nil // or net/http takes the key as leave to send the request again by itself
 		response, err := plain.Do(request)
 		if err != nil {
 			x.fault(ctx, err)

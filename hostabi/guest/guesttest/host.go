@@ -114,7 +114,8 @@ func (h *Host) Cancel(reason string, grace time.Duration) {
 	h.push(hostabi.Record{Kind: hostabi.KindCancel, Payload: payload})
 }
 
-// Await returns the n-th event of a type, from 1, once the plugin has emitted it.
+// Await returns the n-th event of a type, from 1, once the plugin has emitted it. When the turn finishes without it,
+// the test has failed.
 func (h *Host) Await(eventType string, n int) Event {
 	for {
 		h.mu.Lock()
@@ -127,7 +128,12 @@ func (h *Host) Await(eventType string, n int) Event {
 				}
 			}
 		}
+		finished := h.result != nil
 		h.mu.Unlock()
+		if finished {
+			h.tb.Errorf("the turn finished with %d events of type %s, want %d", seen, eventType, n)
+			return Event{}
+		}
 		<-changed
 	}
 }
