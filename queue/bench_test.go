@@ -2,7 +2,6 @@ package queue_test
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -23,26 +22,6 @@ func BenchmarkInsertToHandler(b *testing.B) {
 	for b.Loop() {
 		exec(b, pool, "insert into river_job (kind, args) values ('turn', '{}')")
 		<-ran
-	}
-}
-
-// BenchmarkIdleMinute counts the statements of an idle node that leads: run it with -benchtime=1x.
-func BenchmarkIdleMinute(b *testing.B) {
-	for _, pooled := range []bool{false, true} {
-		b.Run(fmt.Sprintf("pooled=%v", pooled), func(b *testing.B) {
-			var seen statements
-			pool := connect(b, queuetest.Database(b), func(c *pgxpool.Config) { c.ConnConfig.Tracer = &seen })
-			swept := make(chan queue.Job)
-			start(b, pool, queue.Config{Pooled: pooled, Handlers: map[queue.Kind]queue.Handler{queue.Sweep: send(swept)}})
-			<-swept
-			before := seen.count()
-			for b.Loop() {
-				for range 4 { // a minute
-					<-swept
-				}
-			}
-			b.ReportMetric(float64(seen.count()-before)/float64(b.N), "statements/min")
-		})
 	}
 }
 

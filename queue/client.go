@@ -46,9 +46,9 @@ type pace struct {
 }
 
 var paces = map[string]pace{
-	Turns:     {100, 5 * time.Millisecond, 2 * time.Second, time.Second},
-	Lifecycle: {20, 5 * time.Millisecond, 2 * time.Second, 2 * time.Second},
-	Upkeep:    {2, 100 * time.Millisecond, 10 * time.Second, 10 * time.Second},
+	Turns:     {100, 5 * time.Millisecond, 2 * time.Second, 2 * time.Second},
+	Lifecycle: {20, 5 * time.Millisecond, 2 * time.Second, 10 * time.Second},
+	Upkeep:    {2, 100 * time.Millisecond, 10 * time.Second, 30 * time.Second},
 }
 
 // rescueAfter is longer than the time limit of the kinds that must not wait long.

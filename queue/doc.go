@@ -38,7 +38,8 @@
 // that become due: retries, snoozes and delays of up to five seconds are rows that are available but not yet due, and
 // nobody notifies when their time comes. Hence two seconds on turns and lifecycle, ten on gc. An idle node sends about 80
 // statements a minute, and the leader 70 more for everybody. Through a pooler there is no LISTEN, and polling is all there
-// is: every second on turns, and 190 statements instead of 80, half of them River's own look at whether a queue is paused.
+// is: every two seconds on turns, ten on lifecycle, thirty on gc. More than half of what an idle node then sends is River's
+// own look at whether a queue is paused.
 //
 // # Stopping
 //

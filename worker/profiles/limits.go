@@ -77,7 +77,7 @@ var limits = []limit{
 		func(r *rawLimits) any { return r.EventsMB }, func(l *Limits) any { return &l.Events }},
 	{"handles", 1, 16, 1, 64, "requests and children open at once in a turn",
 		func(r *rawLimits) any { return r.Handles }, func(l *Limits) any { return &l.Handles }},
-	{"capacity", 1, 8, 1, 10_000, "turns at once on one node",
+	{"capacity", 1, 100, 1, 10_000, "turns at once on one node",
 		func(r *rawLimits) any { return r.Capacity }, func(l *Limits) any { return &l.Capacity }},
 	{"attempts", 1, 3, 1, 1000, "executions of one turn, over all nodes",
 		func(r *rawLimits) any { return r.Attempts }, func(l *Limits) any { return &l.Attempts }},

@@ -193,7 +193,7 @@ func TestSettingsReadLikeTheFile(t *testing.T) {
 		fmt.Fprintf(&got, "%s=%s(%s) ", s.Key, s.Value, s.Default)
 	}
 	want := "memory_mb=32(64) turn=1m30s(10m0s) idle=5s(5m0s) fuel=2000000(0) calls_per_s=100(20000) event_kb=16(1024) " +
-		"events_mb=2(64) handles=4(16) capacity=2(8) attempts=1(3) in_doubt=ask(retry) "
+		"events_mb=2(64) handles=4(16) capacity=2(100) attempts=1(3) in_doubt=ask(retry) "
 	if got.String() != want {
 		t.Errorf("settings are %s\nwant %s", got.String(), want)
 	}
