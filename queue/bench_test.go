@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/towpath/towpath/queue"
 	"github.com/towpath/towpath/queue/queuetest"
