@@ -25,40 +25,35 @@ const maxDelta = 512 << 10
 // add takes in one chunk and emits what it brings.
 func (a *answer) add(t *guest.Turn, c *chunk) error {
 	a.responding = true
-	if c.ID != "" {
-		a.id = c.ID
+	if c.id != "" {
+		a.id = c.id
 	}
-	if c.Model != "" {
-		a.model = c.Model
+	if c.model != "" {
+		a.model = c.model
 	}
-	if c.Usage != nil {
-		a.counts = c.Usage
+	if c.usage != nil {
+		a.counts = c.usage
 	}
-	for _, choice := range c.Choices {
-		if choice.Index != 0 {
-			continue
+	if r := c.reasoning; r != nil {
+		a.reasoned = true
+		a.reasoning.WriteString(*r)
+		if err := emit(t, *r, func(s string) guest.Event { return guest.ReasoningDelta{Text: s} }); err != nil {
+			return err
 		}
-		if r := choice.Delta.Reasoning; r != nil {
-			a.reasoned = true
-			a.reasoning.WriteString(*r)
-			if err := emit(t, *r, func(s string) guest.Event { return guest.ReasoningDelta{Text: s} }); err != nil {
-				return err
-			}
+	}
+	if s := c.content; s != nil {
+		a.text.WriteString(*s)
+		if err := emit(t, *s, func(s string) guest.Event { return guest.MessageDelta{Text: s} }); err != nil {
+			return err
 		}
-		if s := choice.Delta.Content; s != nil {
-			a.text.WriteString(*s)
-			if err := emit(t, *s, func(s string) guest.Event { return guest.MessageDelta{Text: s} }); err != nil {
-				return err
-			}
+	}
+	for _, d := range c.calls {
+		if err := a.call(d); err != nil {
+			return err
 		}
-		for _, d := range choice.Delta.ToolCalls {
-			if err := a.call(d); err != nil {
-				return err
-			}
-		}
-		if choice.FinishReason != nil {
-			a.finish = *choice.FinishReason
-		}
+	}
+	if c.finish != nil {
+		a.finish = *c.finish
 	}
 	return nil
 }

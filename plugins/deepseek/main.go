@@ -23,11 +23,7 @@ func init() {
 		&input{Messages: []message{{ToolCalls: calls}}}, &settings{}, &history{}, &result{},
 		&message{Reasoning: &word, ToolCalls: calls},
 		&body{Messages: []message{{ToolCalls: calls}}, Thinking: &typed{}, ResponseFormat: &typed{}},
-		&chunk{
-			Choices: []choice{{Delta: delta{Content: &word, Reasoning: &word, ToolCalls: []callDelta{{}}}, FinishReason: &word}},
-			Usage:   &counts{Prompt: &n},
-			Error:   &apiError{},
-		},
+		&counts{Prompt: &n}, &apiError{}, &[]callDelta{{}},
 	)
 }
 

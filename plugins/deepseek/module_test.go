@@ -29,7 +29,8 @@ func module(t *testing.T) *engine.Module {
 	return m
 }
 
-// The other tests run the plugin natively. As a module it does the same, event by event.
+// The other tests run the plugin natively. As a module it does the same, event by event. How much comes before a timer
+// runs out is a matter of luck, so those cases compare the results only.
 func TestTheModuleDoesWhatThePluginDoes(t *testing.T) {
 	m := module(t)
 	if got := m.Manifest(); got.Name != "deepseek" || len(got.HTTP) != 1 || got.HTTP[0].Host != "api.deepseek.com" {
@@ -40,14 +41,11 @@ func TestTheModuleDoesWhatThePluginDoes(t *testing.T) {
 		config map[string]any
 		meddle func(*testing.T, *guesttest.Host)
 	}{
-		"an answer":      {"nonce 4711 größe", nil, nil},
-		"a long answer":  {"x [[tokens:300 bytes=200]]", nil, nil},
-		"a long line":    {"x [[fault:long-line]]", nil, nil},
-		"a cut":          {"x [[fault:cut]]", nil, nil},
-		"a refusal":      {"x [[fault:429 retry-after=2]]", nil, nil},
-		"a stall":        {"x [[fault:stall]]", map[string]any{"bytes_idle": "100ms"}, nil},
-		"only comments":  {"x [[fault:keepalive every=1ms]]", map[string]any{"payload_idle": "100ms"}, nil},
-		"no end in time": {"x [[tokens:10000]] [[pace:1ms]] [[hold:for-ever after=3]]", map[string]any{"total": "100ms"}, nil},
+		"an answer":     {"nonce 4711 größe", nil, nil},
+		"a long answer": {"x [[tokens:300 bytes=200]]", nil, nil},
+		"a long line":   {"x [[fault:long-line]]", nil, nil},
+		"a cut":         {"x [[fault:cut]]", nil, nil},
+		"a refusal":     {"x [[fault:429 retry-after=2]]", nil, nil},
 		"a tool": {`x [[tool:weather {"city":"Oslo"}]]`, nil, func(t *testing.T, h *guesttest.Host) {
 			var call guest.ToolCall
 			if err := json.Unmarshal(h.Await("tool.call", 1).JSON, &call); err != nil {
@@ -82,6 +80,23 @@ func TestTheModuleDoesWhatThePluginDoes(t *testing.T) {
 			module := transcript(func(h *guesttest.Host) guesttest.Result { return h.Serve(m.Run) })
 			if native != module {
 				t.Errorf("native:\n%s\nmodule:\n%s", native, module)
+			}
+		})
+	}
+	for script, config := range map[string]map[string]any{
+		"[[fault:stall]]":               {"bytes_idle": "100ms"},
+		"[[fault:keepalive every=1ms]]": {"payload_idle": "100ms"},
+		"[[hold:for-ever after=1]]":     {"total": "100ms"},
+	} {
+		t.Run(script, func(t *testing.T) {
+			result := func(run func(*guesttest.Host) guesttest.Result) guest.Result {
+				_, h := provider(t, config)
+				return run(say(t, h, "x "+script)).Result
+			}
+			native := result(func(h *guesttest.Host) guesttest.Result { return h.Run(run) })
+			module := result(func(h *guesttest.Host) guesttest.Result { return h.Serve(m.Run) })
+			if native.Kind != guest.KindStalled || native != module {
+				t.Errorf("native %+v, module %+v", native, module)
 			}
 		})
 	}

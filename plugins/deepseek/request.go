@@ -128,14 +128,14 @@ func (c *conversation) stream(ctx context.Context, a *answer, content []byte, re
 			return ofStream(err)
 		}
 		w.sawPayload()
-		var piece chunk
-		if err := json.Unmarshal(e.Data, &piece); err != nil {
+		piece, err := parse(e.Data)
+		if err != nil {
 			return guest.Fail(guest.KindProtocol, "chunk: %w", err)
 		}
-		if piece.Error != nil {
-			return inBand(piece.Error)
+		if piece.fault != nil {
+			return inBand(piece.fault)
 		}
-		if err := a.add(c.turn, &piece); err != nil {
+		if err := a.add(c.turn, piece); err != nil {
 			return err
 		}
 	}
@@ -159,9 +159,8 @@ func (c *conversation) unstreamed(r *guest.Response, body io.Reader, kind string
 	if err != nil {
 		return ofStream(err)
 	}
-	var piece chunk
-	if json.Unmarshal(content, &piece) == nil && piece.Error != nil {
-		return inBand(piece.Error)
+	if piece, err := parse(content); err == nil && piece.fault != nil {
+		return inBand(piece.fault)
 	}
 	begin, _ := guest.Clip(string(content), 200)
 	return guest.Fail(guest.KindProtocol, "the answer is %q and no event stream; it begins %q", kind, begin)

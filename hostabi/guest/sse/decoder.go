@@ -156,7 +156,12 @@ func (d *Decoder) readLine() (ended bool, err error) {
 			}
 		}
 	}
-	n := bytes.IndexAny(d.chunk, "\r\n")
+	n := bytes.IndexByte(d.chunk, '\n')
+	if cr := bytes.IndexByte(d.chunk[:max(n, 0)], '\r'); cr >= 0 {
+		n = cr
+	} else if n < 0 {
+		n = bytes.IndexByte(d.chunk, '\r')
+	}
 	if ended = n >= 0; ended {
 		d.line = append(d.line, d.chunk[:n]...)
 		d.skipLF = d.chunk[n] == '\r'
