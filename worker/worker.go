@@ -53,6 +53,8 @@ type Config struct {
 	Logger *slog.Logger
 	// Ready, if set, is called once the node takes jobs.
 	Ready func()
+	// Turns, if set, may change how turns are executed. For a harness or a benchmark.
+	Turns func(*turn.Config)
 }
 
 // sweepBatch is how many processes one sweep job repairs at most; the rest waits for the next one.
@@ -122,12 +124,16 @@ func Run(ctx context.Context, cfg Config) error {
 
 	alive := newLiveness(db, node, cfg.LeaseTTL, cfg.Logger)
 	room := newCapacity()
-	runner := turn.New(turn.Config{
+	turns := turn.Config{
 		Store: db, Node: node, TTL: cfg.LeaseTTL, DigestKey: seed, Pooled: cfg.Pooled, Logger: cfg.Logger,
 		Backend: func(ctx context.Context, name string) (turn.Backend, error) {
 			return backend(ctx, registry, room, name)
 		},
-	})
+	}
+	if cfg.Turns != nil {
+		cfg.Turns(&turns)
+	}
+	runner := turn.New(turns)
 	client, err := queue.New(queue.Config{
 		Pool: cfg.Pool, Schema: cfg.RiverSchema, Queues: cfg.Queues, NodeID: cfg.NodeID, Pooled: cfg.Pooled,
 		Concurrency: map[string]int{queue.Turns: cfg.TurnConcurrency}, Logger: cfg.Logger, SoftStop: cfg.SoftStop,

@@ -86,7 +86,13 @@ func (f *flusher) flush(ctx context.Context) {
 	if len(turns) == 0 {
 		return
 	}
+	for _, x := range turns {
+		x.fault(AtAppend, 0)
+	}
 	stored, err := f.store(ctx, batches)
+	for _, x := range turns {
+		x.fault(AtAppended, 0)
+	}
 	if err != nil && store.Rejected(err) && len(turns) > 1 {
 		for i, x := range turns {
 			stored, err := f.store(ctx, batches[i:i+1])

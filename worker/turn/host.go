@@ -127,6 +127,7 @@ func (x *execution) HTTPOpen(ctx context.Context, rawHead, body []byte) (uint32,
 	if err := x.sync(ctx); err != nil {
 		return 0, err
 	}
+	x.fault(AtIntent, e.op)
 	body = append([]byte(nil), body...) // guest memory is ours during the call only
 	own := http.Header{"Idempotency-Key": {s.key}}
 	x.start(s, func(ctx context.Context) { s.exchange(ctx, x.inbox, x.backend.HTTP, head, body, own) })

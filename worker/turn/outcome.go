@@ -196,9 +196,11 @@ func (x *execution) write(ctx context.Context, v verdict) error {
 			end.Keys, end.Values = append(end.Keys, key), append(end.Values, x.delta[key])
 		}
 	}
+	x.fault(AtFinish, 0)
 	if err := x.runner.Store.Finish(ctx, end); err != nil {
 		return err
 	}
+	x.fault(AtFinished, 0)
 	x.log.Info("turn ended", "status", v.status, "kind", v.kind, "took", time.Since(x.began))
 	return nil
 }

@@ -128,6 +128,7 @@ func (x *execution) replay(o op, parts ...[]byte) (e entry, ok bool, err error) 
 			return e, false, err
 		}
 	}
+	x.fault(AtCall, o)
 	return entry{op: o, digest: digest}, false, nil
 }
 
@@ -172,16 +173,18 @@ func (x *execution) record(e entry, event *event) error {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	j := &x.batch.Journal
-	if j.Count == 0 {
-		j.First = x.n
+	if !x.runner.NoJournal {
+		j := &x.batch.Journal
+		if j.Count == 0 {
+			j.First = x.n
+		}
+		before := len(j.Entries)
+		j.Entries = e.appendTo(j.Entries)
+		j.Count++
+		j.Open = x.outside()
+		x.size += len(j.Entries) - before
 	}
-	before := len(j.Entries)
-	j.Entries = e.appendTo(j.Entries)
-	j.Count++
-	j.Open = x.outside()
 	x.n++
-	x.size += len(j.Entries) - before
 	if event != nil {
 		x.say(*event)
 	}

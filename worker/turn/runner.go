@@ -58,6 +58,10 @@ type Config struct {
 	// Backend gives the profile by name, once there is room for one more turn of it, or an error when this node does
 	// not have it.
 	Backend func(ctx context.Context, name string) (Backend, error)
+	// Fault, if set, is told where turns stand, by the goroutine that stands there. For a harness.
+	Fault func(Point)
+	// NoJournal leaves out the journal, and with it all that it is good for. For a benchmark.
+	NoJournal bool
 	// Joined, if set, is called when the control channel says that the ring of nodes may have changed.
 	Joined func(ctx context.Context)
 }
@@ -119,7 +123,9 @@ func (r *Runner) Handle(ctx context.Context, job int64, args json.RawMessage) er
 	// What the turn still has to write must not die with the job's context.
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*r.TTL)
 	defer cancel()
-	return x.settleTurn(closing, v)
+	err = x.settleTurn(closing, v)
+	x.fault(AtLeft, 0)
+	return err
 }
 
 // register makes the execution of a claim and hands it what was said meanwhile; nil when there is nothing to execute
