@@ -34,7 +34,7 @@ func events(ctx context.Context, o Options, s *server, emit func(Row)) (err erro
 	if _, err := pool.Exec(ctx, "select count(towpath.submit('burst', '{}')) from generate_series(1, $1)", o.Turns); err != nil {
 		return err
 	}
-	if n, err = startNode(ctx, o, pool, s.dir, "burst_again", wasm); err != nil {
+	if n, err = startNode(ctx, o, pool, s.dir, "burst", wasm); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, n.stop()) }()

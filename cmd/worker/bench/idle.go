@@ -102,7 +102,7 @@ func watch(ctx context.Context, o Options, s *server, name string, args ...strin
 		return seen, err
 	}
 	go io.Copy(io.Discard, pipe)
-	if err := pause(ctx, calm); err != nil {
+	if err := pause(ctx, min(calm, o.Idle)); err != nil {
 		return seen, err
 	}
 	before, err := statements(s.log())

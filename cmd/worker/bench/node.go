@@ -22,7 +22,7 @@ type node struct {
 // startNode runs a worker with one plugin of ours, and returns when it takes jobs.
 func startNode(ctx context.Context, o Options, pool *pgxpool.Pool, dir, name string, wasm []byte) (*node, error) {
 	plugins := filepath.Join(dir, name)
-	if err := os.Mkdir(plugins, 0o700); err != nil {
+	if err := os.MkdirAll(plugins, 0o700); err != nil {
 		return nil, err
 	}
 	if err := os.WriteFile(filepath.Join(plugins, name+".wasm"), wasm, 0o600); err != nil {
