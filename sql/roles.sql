@@ -24,16 +24,21 @@ begin
 
   for f in
     select * from (values
-      ('towpath_client', array['submit', 'submit_many', 'steer', 'answer', 'interrupt', 'cancel', 'events', 'process']),
-      ('towpath_operator', array['submit', 'submit_many', 'steer', 'answer', 'interrupt', 'cancel', 'events', 'process', 'profile_put', 'sweep', 'check', 'resolve', 'journal']),
-      ('towpath_reader', array['events', 'process']),
+      ('towpath_client', array['submit', 'submit_many', 'steer', 'answer', 'interrupt', 'cancel', 'events', 'process',
+                               'start', 'append_event', 'complete_by', 'recent', 'processes_list', 'await_output', 'cancel_shared', 'changes', 'changes_now']),
+      ('towpath_operator', array['submit', 'submit_many', 'steer', 'answer', 'interrupt', 'cancel', 'events', 'process', 'profile_put', 'sweep', 'check', 'resolve', 'journal',
+                                 'start', 'append_event', 'complete_by', 'recent', 'processes_list', 'await_output', 'cancel_all', 'cancel_shared',
+                                 'request_abandon', 'resume', 'changes', 'changes_now', 'feed_restart']),
+      ('towpath_reader', array['events', 'process', 'recent', 'processes_list', 'await_output', 'changes', 'changes_now']),
       ('towpath_worker', array['submit', 'submit_many', 'steer', 'answer', 'interrupt', 'cancel', 'events', 'process', 'profile_put', 'sweep',
-                               'claim', 'append', 'finish', 'retry', 'renew', 'poll', 'kv_get', 'journal', 'emitted', 'forget', 'park', 'resolve', 'node_start', 'node_stop', 'hold', 'watch', 'nudge'])
+                               'claim', 'append', 'finish', 'retry', 'renew', 'poll', 'kv_get', 'journal', 'emitted', 'forget', 'park', 'resolve', 'node_start', 'node_stop', 'hold', 'watch', 'nudge',
+                               'start', 'append_event', 'append_owned', 'complete', 'complete_by', 'claim_process', 'release', 'resume', 'drain',
+                               'recent', 'processes_list', 'await_output', 'cancel_all', 'cancel_shared', 'request_abandon', 'changes', 'changes_now'])
     ) v(role, names) join pg_roles p on p.rolname = v.role
   loop
     execute (select string_agg(format('grant execute on function %s to %I;', p.oid::regprocedure, f.role), ' ')
              from pg_proc p where p.pronamespace = 'towpath'::regnamespace and p.proname = any(f.names));
-    execute format('grant select on towpath.processes, towpath.profiles, towpath.nodes, towpath.sessions, towpath.in_doubt to %I', f.role);
+    execute format('grant select on towpath.processes, towpath.profiles, towpath.nodes, towpath.sessions, towpath.in_doubt, towpath.env_use to %I', f.role);
     execute format('grant usage on schema :river to %I', f.role);
     execute format('grant select on :river.river_job, :river.river_queue to %I', f.role);
   end loop;

@@ -1,5 +1,6 @@
 create or replace function towpath.finalize(p_no bigint, p_status text, p_outcome jsonb, p_kind text default null,
-                                            p_writer text default null, p_fence bigint default null) returns void
+                                            p_writer text default null, p_fence bigint default null,
+                                            p_key bytea default null, p_authority text default null) returns void
 language plpgsql as $$
 declare
   t timestamptz := towpath.now();
@@ -9,7 +10,7 @@ declare
   head text;
 begin
   perform towpath.note(p_no, 'process.' || p_status,
-    p_outcome || jsonb_strip_nulls(jsonb_build_object('kind', p_kind, 'writer', p_writer)), p_fence);
+    p_outcome || jsonb_strip_nulls(jsonb_build_object('kind', p_kind, 'writer', p_writer, 'authority', p_authority)), p_fence, p_key);
   update towpath.process set status = p_status, outcome = towpath.event_data(p_outcome::text), failure_kind = p_kind,
     abandon_writer = p_writer, finalized_at = t, updated_at = t, next_attempt_at = null, wait = null
   where no = p_no returning * into p;
@@ -29,7 +30,7 @@ begin
   for i in select * from towpath.input x where x.process_no = p_no and x.reason = 'next turn' order by seq loop
     begin
       perform towpath.accept_turn(p.profile, i.payload, p.session_id, 'late:' || i.id, '{}');
-    exception when sqlstate 'TW404' or sqlstate 'TW409' then
+    exception when sqlstate 'TW404' or sqlstate 'TW409' or sqlstate 'TW40I' or sqlstate 'TW423' then
       update towpath.input x set phase = 'rejected', reason = sqlerrm where x.id = i.id;
     end;
   end loop;
@@ -44,7 +45,9 @@ begin
       end if;
     end if;
   end if;
+  perform towpath.end_job(p.river_job_id, case when p_fence is null then 'cancelled' else 'completed' end,
+    jsonb_build_object('output', jsonb_strip_nulls(jsonb_build_object('process_id', p.id, 'status', p_status, 'kind', p_kind))));
   perform towpath.wake('towpath_events', p.id);
 end $$;
-comment on function towpath.finalize(bigint, text, jsonb, text, text, bigint) is
-'Ends a process whose session and row the caller has locked: terminal event, outcome, lease, attempt, inputs, and the session''s next turn.';
+comment on function towpath.finalize(bigint, text, jsonb, text, text, bigint, bytea, text) is
+'Ends a process whose session and row the caller has locked: terminal event, outcome, lease, attempt, inputs, River job, and the session''s next turn.';

@@ -1,14 +1,14 @@
-create or replace function towpath.note(process_no bigint, type text, data jsonb, fence bigint default null) returns bigint
+create or replace function towpath.note(process_no bigint, type text, data jsonb, fence bigint default null, replay_key bytea default null) returns bigint
 language plpgsql as $$
 declare
   at_seq bigint;
 begin
   update towpath.process p set last_seq = p.last_seq + 1 where p.no = note.process_no returning p.last_seq into at_seq;
-  insert into towpath.event (process_no, seq, type, data, fence, at)
-  values (note.process_no, at_seq, note.type, towpath.event_data(note.data::text), note.fence, towpath.now());
+  insert into towpath.event (process_no, seq, type, data, fence, replay_key, at)
+  values (note.process_no, at_seq, note.type, towpath.event_data(note.data::text), note.fence, note.replay_key, towpath.now());
   return at_seq;
 end $$;
-comment on function towpath.note(bigint, text, jsonb, bigint) is 'Appends one event of our own to a process whose row the caller has locked.';
+comment on function towpath.note(bigint, text, jsonb, bigint, bytea) is 'Appends one event of our own to a process whose row the caller has locked.';
 
 create or replace function towpath.wake(channel text, process_id text) returns void
 language sql as $$

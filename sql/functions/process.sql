@@ -2,7 +2,8 @@ create or replace view towpath.processes as
   select p.id, p.class, p.status, p.tenant, p.project, p.profile, p.session_id as session, p.parent_id as parent, p.attempt,
          p.attempts_spent, p.max_attempts, p.generation, p.priority, p.next_attempt_at, p.cancel_requested_at, p.cancel_reason,
          p.outcome, p.failure_kind, p.abandon_writer, p.last_seq, p.river_job_id, l.node_id as node, l.fence, l.expires_at as lease_until,
-         p.created_at, p.updated_at, p.finalized_at
+         p.created_at, p.updated_at, p.finalized_at, p.disposition, p.desired_state, p.env_id, p.originator, p.originator_session,
+         p.originator_frame, p.caused_by, p.kind, p.label, p.definition, p.external_ref, p.first_started, p.abandon_request, p.wait, p.cancel_deadline
   from towpath.process p left join towpath.lease l on l.process_no = p.no;
 comment on view towpath.processes is 'Every process with its lease: facts, no verdicts.';
 

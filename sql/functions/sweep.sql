@@ -15,7 +15,7 @@ begin
     where case when dead is null then l.expires_at <= t else l.incarnation = dead end
     union all
     select x.id, x.session_id, x.no from towpath.process x
-    where dead is null and x.finalized_at is null and (x.abandon_request is not null or
+    where dead is null and x.finalized_at is null and (x.abandon_request is not null or x.desired_state = 'down' or
       x.river_job_id is not null and x.status in ('queued', 'backoff') and towpath.job_trouble(x, ttl) is not null)
   loop
     -- Somebody who holds the locks is at work on it; the next sweep sees the result.
@@ -24,23 +24,30 @@ begin
     select * into p from towpath.process x where x.no = c.no for no key update skip locked;
     continue when not found or p.finalized_at is not null;
     if exists (select 1 from towpath.lease l where l.process_no = p.no and l.expires_at > t and l.incarnation is distinct from dead) then
-      continue;
+      continue when p.desired_state <> 'down' or p.cancel_requested_at is not null;
+      perform towpath.cancel(p.id, 'stopped');
+      return p.id;
     end if;
     trouble := case when p.status in ('queued', 'backoff') then towpath.job_trouble(p, ttl) end;
-    if p.cancel_requested_at is not null and p.disposition = 'rerunnable' then
+    if p.cancel_requested_at is not null and (p.disposition = 'rerunnable' or p.disposition = 'owner_bound' and p.first_started is null) then
       perform towpath.finalize(p.no, 'cancelled', jsonb_build_object('reason', p.cancel_reason));
     elsif p.disposition = 'externally_owned' or p.disposition = 'owner_bound' and p.first_started is not null then
       continue when p.abandon_request is null;
-      perform towpath.finalize(p.no, 'abandoned', p.abandon_request, null, 'reconciled_request');
+      perform towpath.finalize(p.no, 'abandoned', p.abandon_request || jsonb_strip_nulls(jsonb_build_object('owner', p.first_started)), null, 'reconciled_request');
+    elsif p.desired_state = 'down' then
+      perform towpath.finalize(p.no, 'cancelled', '{"reason": "stopped"}');
     elsif trouble = 'cancelled' then
       perform towpath.finalize(p.no, 'cancelled', jsonb_build_object('reason', 'River job cancelled'));
     elsif p.status <> 'running' and trouble is null then
       continue;
+    elsif p.attempts_spent >= p.max_attempts and p.desired_state = 'up' then
+      perform towpath.finalize(p.no, 'failed', jsonb_build_object('attempts', p.attempts_spent), 'restarts_spent');
     elsif p.attempts_spent >= p.max_attempts then
       perform towpath.finalize(p.no, 'abandoned',
         jsonb_build_object('reason', format('%s attempts did not end it', p.attempts_spent)), null, 'engine_gave_up');
     elsif p.status = 'running' then
-      perform towpath.requeue(p.no, case when dead is null then 'lease lapsed' else 'node died' end, '0', false, 'cancelled');
+      perform towpath.requeue(p.no, case when dead is null then 'lease lapsed' else 'node died' end,
+        case p.desired_state when 'up' then towpath.backoff(p.attempts_spent) else '0' end, false, 'cancelled');
     else
       perform towpath.enqueue(p.id, coalesce(p.next_attempt_at, (p.spec ->> 'scheduled_at')::timestamptz));
     end if;
@@ -80,3 +87,9 @@ language sql stable as $$
   from (select p.river_job_id) x(id) left join :river.river_job j using (id)
 $$;
 comment on function towpath.job_trouble(towpath.process, interval) is 'Why the River job of a queued process will not run it: cancelled by hand, gone or lost; null when it will.';
+
+create or replace function towpath.backoff(failures integer) returns interval
+language sql volatile parallel safe as $$
+  select greatest(random() * least(60, 2 ^ least(failures, 10)), 0.1) * interval '1 second'
+$$;
+comment on function towpath.backoff(integer) is 'How long a daemon waits before its next start: doubling up to a minute, with full jitter.';
