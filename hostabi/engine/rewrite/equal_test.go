@@ -100,7 +100,7 @@ func TestGoGuestBehavesTheSame(t *testing.T) {
 
 // Random modules that use every kind of instruction the rewriter touches do the same thing rewritten.
 func TestGeneratedModulesBehaveTheSame(t *testing.T) {
-	n := 400
+	n := 200
 	if testing.Short() {
 		n = 50
 	}

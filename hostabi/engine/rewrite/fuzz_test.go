@@ -26,13 +26,13 @@ func FuzzModule(f *testing.F) {
 func FuzzMutant(f *testing.F) {
 	f.Add(uint64(1), []byte{})
 	f.Add(uint64(2), []byte{1, 200, 0x0f})
-	w := newWorld(f, "compiler")
+	worlds := []*world{newWorld(f, "compiler"), newWorld(f, "interpreter")}
 	f.Fuzz(func(t *testing.T, seed uint64, damage []byte) {
 		wasm := generate(seed)
 		for ; len(damage) >= 3; damage = damage[3:] {
 			wasm[(int(damage[0])<<8|int(damage[1]))%len(wasm)] = damage[2]
 		}
-		w.compare(t, wasm)
+		worlds[seed%2].compare(t, wasm)
 	})
 }
 
@@ -64,7 +64,7 @@ func (w *world) compare(t *testing.T, wasm []byte) {
 		return
 	}
 	exports := []string{"turn_v1", "manifest_v1"}
-	w.fuel = 2_000_000
+	w.fuel = 500_000
 	have, err := w.observe(t, r.Wasm, r.Image, nil, exports...)
 	if err != nil {
 		return // stopped; the original might never end

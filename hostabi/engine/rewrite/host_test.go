@@ -158,14 +158,19 @@ var build = sync.OnceValues(func() ([]byte, error) {
 	return os.ReadFile(file)
 })
 
-// left runs turn_v1 and returns the counter behind it.
-func (w *world) left(t testing.TB, r *rewrite.Result) (rewrite.Counter, error) {
+// cost is what one call took from the counter.
+type cost struct{ fuel, stack int64 }
+
+// used runs turn_v1 and returns what it took, whatever its end.
+func (w *world) used(t testing.TB, r *rewrite.Result) (cost, error) {
 	t.Helper()
 	ctx := context.Background()
 	c := w.compile(t, r.Wasm)
 	defer c.Close(ctx)
 	i := w.start(t, c, r.Image)
 	defer i.Close(ctx)
+	before := w.fuel
 	_, err := i.ExportedFunction("turn_v1").Call(ctx)
-	return rewrite.Counter(i.ExportedGlobal(r.Counter).Get()), err
+	left := rewrite.Counter(i.ExportedGlobal(r.Counter).Get())
+	return cost{rewrite.Slice + before - w.fuel - int64(left.Fuel()), rewrite.StackBudget - int64(left.Stack())}, err
 }

@@ -7,7 +7,7 @@ const (
 	// Slice is the fuel with which a module begins: about as many instructions.
 	Slice = 500_000
 	// StackBudget is the stack with which a module begins, in bytes of frameCost.
-	StackBudget = 32 << 20
+	StackBudget = 16 << 20
 
 	longStretch = 1000 // most instructions on any path between two charges
 	smallLeaf   = 10   // a leaf with fewer instructions is paid for by its call
@@ -20,7 +20,7 @@ const (
 )
 
 // frameCost estimates the native stack of one call, from above for all but contrived code.
-func frameCost(locals, size int) int64 { return int64(128 + 8*locals + size/4) }
+func frameCost(locals, size int) int64 { return int64(128 + 8*locals + size/2) }
 
 // cost is what an instruction counts beside its operands' instructions.
 func cost(op byte) int32 {
@@ -35,7 +35,7 @@ func cost(op byte) int32 {
 
 // loopCharge is what one round of a loop costs, looking at the counter included, whose longest round has that many instructions. In a long one, and the
 // loops by which Go jumps within a function are of that kind, the longest round says little about the usual one.
-func loopCharge(longest int32) int32 { return 2 + min(longest, 32+longest/8) }
+func loopCharge(longest int32) int32 { return 2 + min(longest, 64+longest/8) }
 
 // The counter is negative in either half: these are the two sign bits.
 var counterSigns = int64(-1<<63 | 1<<31)

@@ -86,24 +86,64 @@ func TestFuelIsDeterministic(t *testing.T) {
 		for _, engine := range []string{"compiler", "interpreter"} {
 			w := newWorld(t, engine)
 			for _, slice := range []int32{rewrite.Slice, 1000, 1} {
-				const budget = 20_000_000
-				w.fuel, w.slice = budget, slice
+				w.fuel, w.slice = 20_000_000, slice
 				if slice == 1 {
-					w.fuel = 300_000 // a grant of one at a time is slow
+					w.fuel = 300_000 // grants of one at a time are slow
 				}
-				begin := w.fuel
-				counter, err := w.left(t, r)
+				have, err := w.used(t, r)
 				if errors.Is(err, errFuel) {
 					continue
 				}
-				used := rewrite.Slice + begin - w.fuel - int64(counter.Fuel())
 				if want == 0 {
-					want = used
+					want = have.fuel
 				}
-				if used != want || counter.Stack() != rewrite.StackBudget && err == nil {
-					t.Errorf("seed %d, %s, slices of %d: used %d, want %d; stack %d", seed, engine, slice, used, want, counter.Stack())
+				if have.fuel != want || err == nil && have.stack != 0 {
+					t.Errorf("seed %d, %s, slices of %d: used %+v, want %d and no stack", seed, engine, slice, have, want)
 				}
 			}
 		}
+	}
+}
+
+// What a guest does costs fuel: at least its instructions, at most some times as many.
+func TestCost(t *testing.T) {
+	work := func(n int) []byte { return repeat(n, 0x20, 0, 0x41, 1, 0x6a, 0x21, 0) } // 4 instructions each
+	loop := func(n int, body ...any) []byte {
+		return cat(0x41, s64(int64(n)), 0x21, 1, 0x03, 0x40, cat(body...), 0x20, 1, 0x41, 1, 0x6b, 0x22, 1, 0x0d, 0, 0x0b)
+	}
+	for _, c := range []struct {
+		name        string
+		wasm        []byte
+		least, most int64
+	}{
+		{"nothing", body(0x41, 0), 0, 20},
+		{"straight code", body(work(5000), 0x41, 0), 20_000, 21_000},
+		{"long arm, taken", body(0x41, 1, 0x04, 0x40, work(2000), 0x0b, 0x41, 0), 8_000, 10_000},
+		{"long arm, not taken", body(0x41, 0, 0x04, 0x40, work(2000), 0x0b, 0x41, 0), 0, 1_100},
+		{"arms that leave", body(repeat(50, work(20), 0x20, 1, 0x04, 0x40, 0x41, 7, 0x0f, 0x0b), 0x41, 0), 4_000, 5_000},
+		{"arms that leave beside another", body(repeat(50, work(20), 0x20, 1, 0x04, 0x40, 0x41, 7, 0x0f, 0x05, 0x01, 0x0b), 0x41, 0), 4_000, 5_000},
+		{"arms that meet", body(repeat(50, work(20), 0x20, 1, 0x04, 0x40, work(20), 0x05, 0x01, 0x0b), 0x41, 0), 4_000, 9_000},
+		{"branches over code", body(repeat(50, 0x02, 0x40, work(20), 0x41, 1, 0x0d, 0, work(20), 0x0b), 0x41, 0), 4_000, 9_000},
+		{"short loop", body(loop(1000, work(2)), 0x41, 0), 13_000, 18_000},
+		{"long loop", body(loop(1000, work(200)), 0x41, 0), 100_000, 1_000_000},
+		{"very long loop", body(loop(1000, work(2000)), 0x41, 0), 7_000_000, 9_000_000},
+		{"calls of a small leaf", body(loop(1000, 0x10, 1, 0x1a), 0x41, 0), 8_000, 20_000},
+		{"calls of the host", body(loop(1000, 0x42, 0, 0x10, 0, 0x1a), 0x41, 0), 50_000, 80_000},
+		{"memory.fill", body(0x41, 0, 0x41, 0, 0x41, s64(65536), 0xfc, 11, 0, 0x41, 0), 8192, 8400},
+		{"memory.copy", body(0x41, 0, 0x41, 0, 0x41, s64(65536), 0xfc, 10, 0, 0, 0x41, 0), 8192, 8400},
+		{"memory.grow", body(0x41, 2, 0x40, 0, 0x1a, 0x41, 0), 8192, 8400},
+		{"table.grow", withTable(0xd0, 0x70, 0x41, s64(5000), 0xfc, 15, 0, 0x1a, 0x41, 0), 5000, 5200},
+		{"recursion that returns", with(func(w *wasm) { // f(n) = n ? f(n-1) + 1 : 0
+			w.funcs, w.codes = append(w.funcs, []byte{2}), append(w.codes, code(nil,
+				0x20, 0, 0x04, 0x7f, 0x20, 0, 0x41, 1, 0x6b, 0x10, 3, 0x41, 1, 0x6a, 0x05, 0x41, 0, 0x0b))
+			w.codes[1] = code([][]byte{{2, 0x7f}}, loop(100, 0x41, s64(100), 0x10, 3, 0x1a), 0x41, 0)
+		}), 100_000, 300_000},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			counter, err := newWorld(t, "compiler").used(t, rewritten(t, c.wasm, limits()))
+			if err != nil || counter.fuel < c.least || counter.fuel > c.most || counter.stack != 0 {
+				t.Errorf("used %+v (%v), want %d to %d and no stack", counter, err, c.least, c.most)
+			}
+		})
 	}
 }

@@ -83,6 +83,17 @@ func order() int32 {
 	return int32(a[0])
 }
 
+//go:wasmexport nest
+func nest() int32 {
+	const depth = 9_999 // encoding/json takes 10,000
+	var v any
+	if err := json.Unmarshal([]byte(strings.Repeat(`{"a":[`, depth/2)+strings.Repeat(`]}`, depth/2)), &v); err != nil {
+		panic(err)
+	}
+	fmt.Println("nest", depth)
+	return depth
+}
+
 //go:wasmexport race
 func race() int32 {
 	var mu sync.Mutex
@@ -119,7 +130,7 @@ func race() int32 {
 }
 
 //go:wasmexport turn_v1
-func turn() int32 { return stream() + codec() + match() + order() + race() }
+func turn() int32 { return stream() + codec() + match() + order() + nest() + race() }
 
 //go:wasmexport manifest_v1
 func manifest() int32 { return 0 }
