@@ -10,19 +10,20 @@ import (
 
 // Sentinels for what callers decide on. The SQLSTATE of each is stated in package sql.
 var (
-	ErrInvalid     = errors.New("invalid argument")       // TW400
-	ErrDenied      = errors.New("not permitted")          // TW403
-	ErrNotFound    = errors.New("not found")              // TW404
-	ErrConflict    = errors.New("conflict")               // TW409
-	ErrIdempotency = errors.New("idempotency conflict")   // TW40I
-	ErrFence       = errors.New("lease is not ours")      // TW40L
-	ErrTooLarge    = errors.New("too large")              // TW413
-	ErrQuarantined = errors.New("session is quarantined") // TW423
+	ErrInvalid     = errors.New("invalid argument")        // TW400
+	ErrDenied      = errors.New("not permitted")           // TW403
+	ErrNotFound    = errors.New("not found")               // TW404
+	ErrConflict    = errors.New("conflict")                // TW409
+	ErrIdempotency = errors.New("idempotency conflict")    // TW40I
+	ErrFence       = errors.New("lease is not ours")       // TW40L
+	ErrResync      = errors.New("the feed has begun anew") // TW40R
+	ErrTooLarge    = errors.New("too large")               // TW413
+	ErrQuarantined = errors.New("session is quarantined")  // TW423
 )
 
 var sentinels = map[string]error{
 	"TW400": ErrInvalid, "TW403": ErrDenied, "TW404": ErrNotFound, "TW409": ErrConflict, "TW40I": ErrIdempotency,
-	"TW40L": ErrFence, "TW413": ErrTooLarge, "TW423": ErrQuarantined,
+	"TW40L": ErrFence, "TW40R": ErrResync, "TW413": ErrTooLarge, "TW423": ErrQuarantined,
 }
 
 // Error is a refusal by one of our SQL functions. Hint says what to do about it and may be empty.
@@ -48,10 +49,12 @@ func wrap(op string, err error) error {
 		if _, ours := sentinels[pg.Code]; ours {
 			return &Error{Op: op, Code: pg.Code, Message: pg.Message, Hint: pg.Hint}
 		}
-		switch pg.Code {
-		case "22021", "22P05", "22P02": // text that is not UTF-8, or JSON that jsonb refuses
+		switch {
+		case pg.Code[:2] == "22": // text that is not UTF-8, JSON that jsonb refuses, a number beyond numeric
 			return &Error{Op: op, Code: "TW400", Message: pg.Message, Hint: pg.Detail}
-		case "3F000", "42P01", "42883":
+		case pg.Code[:2] == "54":
+			return &Error{Op: op, Code: "TW413", Message: pg.Message, Hint: pg.Hint}
+		case pg.Code == "3F000", pg.Code == "42P01", pg.Code == "42883":
 			return fmt.Errorf("%s: the database is not migrated: %w", op, err)
 		}
 	}

@@ -12,6 +12,8 @@ import (
 // Store calls the functions of schema towpath over a pool.
 type Store struct {
 	pool *pgxpool.Pool
+
+	waiting waiting // of Await
 }
 
 // New makes a Store over a pool that stays the caller's.
