@@ -11,6 +11,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 
 	"github.com/towpath/towpath/hostabi"
+	"github.com/towpath/towpath/hostabi/engine/direct"
 	"github.com/towpath/towpath/hostabi/engine/rewrite"
 )
 
@@ -36,6 +37,7 @@ type order struct {
 	Seed        []byte
 	Memory      int64 // bytes, as Limits has it
 	Interpreter bool
+	KeepTable   bool   // do not call functions of the table directly: for the test that compares
 	Dir         string // of the compiled code
 }
 
@@ -57,6 +59,9 @@ func (o order) make(ctx context.Context, wasm []byte, patience time.Duration) (*
 	}
 	p := &program{
 		Wasm: rewritten.Wasm, Counter: rewritten.Counter, Warm: rewritten.Initialize && rewritten.Unfrozen != "",
+	}
+	if !o.KeepTable {
+		p.Wasm, _ = direct.Module(p.Wasm)
 	}
 	memory := make([]byte, int64(rewritten.Memory.Min)*wasmPage)
 	for _, e := range rewritten.Image {

@@ -135,7 +135,7 @@ func TestAFailedTurnNamesItsReason(t *testing.T) {
 		{"panic boom", ReasonTrap, 0, "panic: boom"},
 		{"deadlock", ReasonTrap, 0, "all goroutines are asleep - deadlock!"},
 		{"oom", ReasonMemory, 0, "memory is limited to 33554432 bytes"},
-		{"deep", ReasonMemory, 0, "memory is limited to 33554432 bytes"},
+		{"deep", ReasonDepth, 0, "nested too deep"},
 	} {
 		t.Run(c.request, func(t *testing.T) {
 			trap := turnError(t, context.Background(), m, newTestHost(c.request))
