@@ -10,10 +10,14 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/towpath/towpath/hostabi"
 	"github.com/towpath/towpath/hostabi/guest"
 	"github.com/towpath/towpath/hostabi/guest/guesttest"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestWhatRunReturnsBecomesTheResult(t *testing.T) {
 	type text struct {

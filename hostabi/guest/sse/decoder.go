@@ -156,20 +156,19 @@ func (d *Decoder) readLine() (ended bool, err error) {
 			}
 		}
 	}
-	n := bytes.IndexByte(d.chunk, '\n')
-	if cr := bytes.IndexByte(d.chunk[:max(n, 0)], '\r'); cr >= 0 {
-		n = cr
-	} else if n < 0 {
-		n = bytes.IndexByte(d.chunk, '\r')
+	end := bytes.IndexByte(d.chunk, '\n')
+	if end < 0 {
+		end = len(d.chunk)
 	}
-	if ended = n >= 0; ended {
-		d.line = append(d.line, d.chunk[:n]...)
-		d.skipLF = d.chunk[n] == '\r'
-		d.chunk = d.chunk[n+1:]
-	} else {
-		d.line = append(d.line, d.chunk...)
-		d.chunk = nil
+	if cr := bytes.IndexByte(d.chunk[:end], '\r'); cr >= 0 {
+		end = cr
 	}
+	d.line = append(d.line, d.chunk[:end]...)
+	if ended = end < len(d.chunk); ended {
+		d.skipLF = d.chunk[end] == '\r'
+		end++
+	}
+	d.chunk = d.chunk[end:]
 	if limit := d.limit(); len(d.line) > limit {
 		return false, fmt.Errorf("%w: more than %d bytes", ErrTooLong, limit)
 	}
