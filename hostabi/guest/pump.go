@@ -74,12 +74,13 @@ func (p *pump) timeout() (d time.Duration, needed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	d = -1
+	now := time.Now() // once: readings move the turn's clock, and the order of waiters is nobody's
 	for w := range p.waiters {
 		if w.until.IsZero() {
 			continue
 		}
 		// Never 0: a deadline that has just passed still needs its timer to fire.
-		if left := max(time.Until(w.until), time.Microsecond); d < 0 || left < d {
+		if left := max(w.until.Sub(now), time.Microsecond); d < 0 || left < d {
 			d = left
 		}
 	}
