@@ -107,6 +107,16 @@ func (b *bench) run(g guest) store.Process {
 	return b.process(id)
 }
 
+// reached waits for a guest to get somewhere, or for the turn to end before it does.
+func (b *bench) reached(where <-chan struct{}, done <-chan error) {
+	b.t.Helper()
+	select {
+	case <-where:
+	case err := <-done:
+		b.t.Fatalf("the turn ended early: %v", err)
+	}
+}
+
 func (b *bench) process(id string) store.Process {
 	b.t.Helper()
 	p, err := b.store.Process(b.t.Context(), id)
@@ -217,7 +227,7 @@ func TestSteerReachesARunningGuest(t *testing.T) {
 	}
 	done := make(chan error)
 	go func() { done <- b.work(t.Context(), b.runner, id) }()
-	<-running
+	b.reached(running, done)
 	if _, err := b.store.Steer(t.Context(), id, []byte(`{"text":"while"}`), ""); err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +256,7 @@ func TestALateSteerBecomesTheNextTurn(t *testing.T) {
 	id := b.submit("s")
 	done := make(chan error)
 	go func() { done <- b.work(t.Context(), b.runner, id) }()
-	<-running
+	b.reached(running, done)
 	if _, err := b.store.Steer(t.Context(), id, []byte(`{"text":"too late"}`), ""); err != nil {
 		t.Fatal(err)
 	}
@@ -307,7 +317,7 @@ func TestCancelOfARunningTurn(t *testing.T) {
 			id := b.submit("")
 			done := make(chan error)
 			go func() { done <- b.work(t.Context(), b.runner, id) }()
-			<-running
+			b.reached(running, done)
 			if _, err := b.store.Cancel(t.Context(), id, "enough", 300*time.Millisecond); err != nil {
 				t.Fatal(err)
 			}
@@ -380,7 +390,7 @@ func TestAStoppingWorkerGivesTurnsBackWithoutCost(t *testing.T) {
 		ctx, stop := context.WithCancelCause(t.Context())
 		done := make(chan error)
 		go func() { done <- b.work(ctx, b.runner, id) }()
-		<-running
+		b.reached(running, done)
 		stop(queue.ErrStopping)
 		if err := <-done; err != nil {
 			t.Fatal(err)
@@ -412,7 +422,7 @@ func TestWhoLostTheLeaseWritesNothing(t *testing.T) {
 	id := b.submit("")
 	done := make(chan error)
 	go func() { done <- b.work(t.Context(), b.runner, id) }()
-	<-running
+	b.reached(running, done)
 	// The lease lapses and another node takes the turn.
 	if _, err := b.pool.Exec(t.Context(), "update towpath.lease set expires_at = towpath.now() - interval '1 second'"); err != nil {
 		t.Fatal(err)
