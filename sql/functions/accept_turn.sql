@@ -1,8 +1,9 @@
 create or replace function towpath.check_options(options jsonb) returns void
-language plpgsql immutable as $$
+language plpgsql stable as $$
 declare
   k text;
   v jsonb;
+  valid boolean;
 begin
   if jsonb_typeof(options) is distinct from 'object' then
     perform towpath.fail('TW400', 'options is not an object', 'pass ''{}'' or leave it out');
@@ -10,8 +11,9 @@ begin
   for k, v in select * from jsonb_each(options) loop
     case
     when k in ('id', 'tenant', 'project') then
-      if jsonb_typeof(v) <> 'string' or v #>> '{}' = '' or length(v #>> '{}') > 200 or v #>> '{}' ~ '[#[:cntrl:]]' then
-        perform towpath.fail('TW400', format('options.%s is not a name', k), 'a string of 1 to 200 characters without # and control characters');
+      -- A notification lists process ids with commas between them.
+      if jsonb_typeof(v) <> 'string' or v #>> '{}' = '' or length(v #>> '{}') > 200 or v #>> '{}' ~ '[#[:cntrl:]]' or k = 'id' and v #>> '{}' ~ ',' then
+        perform towpath.fail('TW400', format('options.%s is not a name', k), 'a string of 1 to 200 characters without # and control characters; an id without commas');
       end if;
     when k = 'priority' then
       if v not in ('1', '2', '3', '4') then
@@ -26,8 +28,14 @@ begin
         perform towpath.fail('TW400', 'options.timeout_s is not a number of seconds up to 604800 (a week)');
       end if;
     when k = 'scheduled_at' then
-      if jsonb_typeof(v) <> 'string' or v #>> '{}' !~ '^\d{4}-\d\d-\d\d[T ]\d\d:\d\d' then
-        perform towpath.fail('TW400', 'options.scheduled_at is not a timestamp', 'for example "2026-01-31T12:00:00Z"');
+      begin
+        valid := jsonb_typeof(v) = 'string' and v #>> '{}' ~ '^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d(:?\d\d)?)$'
+          and (v #>> '{}')::timestamptz is not null;
+      exception when data_exception then
+        valid := false;
+      end;
+      if not valid then
+        perform towpath.fail('TW400', 'options.scheduled_at is not a timestamp with a zone', 'for example "2026-01-31T12:00:00Z"');
       end if;
     when k = 'late_steer' then
       if v not in ('"next"', '"reject"') then
@@ -60,12 +68,6 @@ begin
   if coalesce(p_profile, '') = '' then
     perform towpath.fail('TW400', 'profile is missing', 'name a backend, for example deepseek; towpath.profiles lists them');
   end if;
-  select * into f from towpath.profile where name = p_profile and enabled;
-  if not found then
-    perform towpath.fail('TW404', format('unknown profile "%s"', p_profile),
-      coalesce('known profiles: ' || (select string_agg(name, ', ' order by name) from towpath.profile where enabled),
-               'no worker has registered any profile yet: start one with a plugins folder'));
-  end if;
   if p_input is null or jsonb_typeof(p_input) <> 'object' then
     perform towpath.fail('TW400', case when p_input is null then 'input is missing' else 'input is not a JSON object' end,
                          'for example {"text": "hello"}');
@@ -79,8 +81,8 @@ begin
   end if;
   due := (p_options ->> 'scheduled_at')::timestamptz;
   key := towpath.digest(p_key);
-  digest := towpath.digest(towpath.canonical(jsonb_build_object(
-    'profile', p_profile, 'input', p_input, 'session', p_session, 'options', p_options - 'id')));
+  digest := towpath.digest(jsonb_build_object(
+    'profile', p_profile, 'input', p_input, 'session', p_session, 'options', p_options - 'id'));
   process_id := coalesce(p_options ->> 'id', towpath.new_id('p'));
 
   if p_session is null then
@@ -108,19 +110,14 @@ begin
       perform towpath.fail('TW409', format('session "%s" belongs to tenant "%s", project "%s"', s.id, s.tenant, s.project),
                            'a session keeps both for life: use another session');
     end if;
-    if s.quarantine is not null then
-      perform towpath.fail('TW423', format('session "%s" is quarantined: %s', s.id, s.quarantine));
-    end if;
-    if s.runtime_state in ('retired', 'stopped', 'destroyed') then
-      perform towpath.fail('TW409', format('session "%s" is %s and accepts no turn', s.id, s.runtime_state));
-    end if;
   end if;
 
+  select * into f from towpath.profile where name = p_profile and enabled;
   insert into towpath.process (id, class, disposition, tenant, project, profile, session_id, turn_no, spec, request_digest,
                                key_digest, priority, max_attempts, last_seq, created_at, updated_at)
   values (process_id, 'turn', 'rerunnable', s.tenant, s.project, p_profile, s.id, s.next_turn,
           p_options - '{id,tenant,project,priority,max_attempts}'::text[], digest, key,
-          coalesce((p_options ->> 'priority')::smallint, 2), coalesce((p_options ->> 'max_attempts')::int, f.max_attempts),
+          coalesce((p_options ->> 'priority')::smallint, 2), coalesce((p_options ->> 'max_attempts')::int, f.max_attempts, 1),
           1, t, t)
   on conflict do nothing
   returning * into p;
@@ -144,6 +141,18 @@ begin
   end if;
 
   duplicate := false;
+  -- Only now, since a request that was accepted once is answered whatever has become of its session and profile.
+  if f.name is null then
+    perform towpath.fail('TW404', format('unknown profile "%s"', p_profile),
+      coalesce('known profiles: ' || (select string_agg(name, ', ' order by name) from towpath.profile where enabled),
+               'no worker has registered any profile yet: start one with a plugins folder'));
+  end if;
+  if s.quarantine is not null then
+    perform towpath.fail('TW423', format('session "%s" is quarantined: %s', s.id, s.quarantine));
+  end if;
+  if s.runtime_state in ('retired', 'stopped', 'destroyed') then
+    perform towpath.fail('TW409', format('session "%s" is %s and accepts no turn', s.id, s.runtime_state));
+  end if;
   insert into towpath.input (id, session_id, seq, process_no, kind, phase, payload, digest, created_at, updated_at)
   values (input_id, s.id, s.next_input, p.no, 'turn', 'queued', p_input, digest, t, t);
   insert into towpath.event (process_no, seq, type, data, at)
@@ -152,7 +161,7 @@ begin
     active_process = coalesce(s.active_process, p.id)
   where id = s.id;
   if s.active_process is null then
-    if p_job is null then
+    if p_job is null or due > t then
       perform towpath.enqueue(p.id, due);
     else
       update towpath.process set generation = 1, river_job_id = p_job where id = p.id;
@@ -161,3 +170,31 @@ begin
 end $$;
 comment on function towpath.accept_turn(text, jsonb, text, text, jsonb, bigint) is
 'The one way in for a turn: process, input, first event and River job, or the process that the key already has. p_job is a River row that becomes the turn''s own.';
+
+create or replace function towpath.accept_args(args jsonb, subject text, job_id bigint default null) returns text
+language plpgsql as $$
+declare
+  k   text;
+  v   jsonb;
+  key text := args ->> 'idempotency_key';
+begin
+  if jsonb_typeof(args) <> 'object' then
+    perform towpath.fail('TW400', format('%s is not an object', subject));
+  end if;
+  for k, v in select * from jsonb_each(args) loop
+    if k not in ('profile', 'input', 'session', 'idempotency_key', 'options') then
+      perform towpath.fail('TW400', format('%s: unknown key "%s"', subject, k),
+                           'keys are profile, input, session, idempotency_key, options');
+    end if;
+    if k in ('profile', 'session', 'idempotency_key') and jsonb_typeof(v) not in ('string', 'null') then
+      perform towpath.fail('TW400', format('%s: %s is not a string', subject, k));
+    end if;
+  end loop;
+  if key is null and job_id is not null then
+    -- The row may be delivered again. Its id alone may come again too, after a restore.
+    key := (select format('river:%s:%s', j.id, extract(epoch from j.created_at)) from :river.river_job j where j.id = job_id);
+  end if;
+  return (select a.process_id from towpath.accept_turn(args ->> 'profile', args -> 'input', args ->> 'session', key,
+                                                       coalesce(nullif(args -> 'options', 'null'), '{}'), job_id) a);
+end $$;
+comment on function towpath.accept_args(jsonb, text, bigint) is 'Submits a turn that is described by an object: an item of submit_many, or the args of a client''s River job.';

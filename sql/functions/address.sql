@@ -14,11 +14,14 @@ begin
   if octet_length(content::text) > 1048576 then
     perform towpath.fail('TW413', format('content has %s bytes, the limit is 1048576', octet_length(content::text)));
   end if;
+  if idempotency_key = '' then
+    perform towpath.fail('TW400', 'idempotency_key is empty', 'leave it out, or pass null');
+  end if;
   p := towpath.locked(process_id);
   if p.session_id is null then
     perform towpath.fail('TW409', format('process "%s" is no turn and takes no %s', p.id, kind));
   end if;
-  digest := towpath.digest(towpath.canonical(jsonb_build_object('process', p.id, 'kind', kind, 'content', content)));
+  digest := towpath.digest(jsonb_build_object('process', p.id, 'kind', kind, 'content', content));
   select * into i from towpath.input x where x.session_id = p.session_id and x.key_digest = key;
   if found then
     if i.digest <> digest then

@@ -1,5 +1,5 @@
-create or replace function towpath.append(nos bigint[], fences bigint[], event_nos bigint[], types text[], data text[],
-                                          applied text[] default '{}', journal_nos bigint[] default '{}',
+create or replace function towpath.append(nos bigint[], fences bigint[], event_fences bigint[], types text[], data text[],
+                                          applied text[] default '{}', journal_fences bigint[] default '{}',
                                           journal_first integer[] default '{}', journal_count integer[] default '{}',
                                           journal_entries bytea[] default '{}', journal_open text[] default '{}')
 returns table (process_no bigint, last_seq bigint)
@@ -7,17 +7,22 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 declare
   t timestamptz := towpath.now();
 begin
+  if exists (select from unnest(types) e(type) where starts_with(e.type, 'process.')
+             and e.type not in ('process.in_doubt', 'process.reissued', 'process.retracted')) then
+    perform towpath.fail('TW403', 'event types that begin with "process." are the database''s own',
+                         'but for process.in_doubt, process.reissued and process.retracted, which a replaying owner writes');
+  end if;
   -- Lock first, in order; only then look at the leases: a statement's snapshot is older than a lock it waited for.
   perform 1 from towpath.process p where p.no = any(nos) order by p.no for no key update;
   return query
   with owned as (
     select p.no, p.id, p.last_seq, l.fence
-    from unnest(nos, fences) f(no, fence)
+    from (select distinct * from unnest(nos, fences)) f(no, fence)
     join towpath.process p on p.no = f.no
     join towpath.lease l on l.process_no = f.no and l.fence = f.fence and l.expires_at > t
   ), fresh as (
-    select o.no, o.fence, o.last_seq + row_number() over (partition by e.no order by e.ord) as seq, e.type, e.data
-    from unnest(event_nos, types, append.data) with ordinality e(no, type, data, ord) join owned o using (no)
+    select o.no, o.fence, o.last_seq + row_number() over (partition by o.no order by e.ord) as seq, e.type, e.data
+    from unnest(event_fences, types, append.data) with ordinality e(fence, type, data, ord) join owned o using (fence)
   ), stored as (
     insert into towpath.event as v (process_no, seq, type, data, fence, at)
     select f.no, f.seq, f.type, towpath.event_data(f.data), f.fence, t from fresh f
@@ -30,8 +35,8 @@ begin
   ), kept as (
     insert into towpath.journal (process_no, first_n, count, entries, open, fence, at)
     select o.no, j.first, j.count, j.entries, j.open::jsonb, o.fence, t
-    from unnest(journal_nos, journal_first, journal_count, journal_entries, journal_open) j(no, first, count, entries, open)
-    join owned o using (no)
+    from unnest(journal_fences, journal_first, journal_count, journal_entries, journal_open) j(fence, first, count, entries, open)
+    join owned o using (fence)
   ), woken as materialized (
     select towpath.wake('towpath_events', case when sum(length(o.id) + 1) < 7900 then string_agg(o.id, ',') else '*' end)
     from owned o having count(*) > 0

@@ -14,17 +14,16 @@ begin
   if p.finalized_at is not null then
     return p.status;
   end if;
-  if not exists (select 1 from towpath.lease l where l.process_no = p.no) then
-    perform towpath.note(p.no, 'process.cancel_requested', jsonb_build_object('reason', reason));
-    perform towpath.finalize(p.no, 'cancelled', jsonb_build_object('reason', reason));
-    return 'cancelled';
-  end if;
   if p.cancel_requested_at is null then
-    update towpath.process x set cancel_requested_at = towpath.now(), cancel_reason = cancel.reason,
+    update towpath.process x set cancel_requested_at = towpath.now(), cancel_reason = towpath.redact_text(cancel.reason),
       cancel_deadline = towpath.now() + grace, updated_at = towpath.now() where x.no = p.no;
     perform towpath.note(p.no, 'process.cancel_requested', jsonb_build_object('reason', reason));
   elsif towpath.now() + grace < p.cancel_deadline then
     update towpath.process x set cancel_deadline = towpath.now() + grace, updated_at = towpath.now() where x.no = p.no;
+  end if;
+  if not exists (select 1 from towpath.lease l where l.process_no = p.no) then
+    perform towpath.finalize(p.no, 'cancelled', jsonb_build_object('reason', reason));
+    return 'cancelled';
   end if;
   perform towpath.wake('towpath_control', p.id);
   perform towpath.wake('towpath_events', p.id);

@@ -5,38 +5,47 @@ create or replace function towpath.claim(
   out spec jsonb, out last_seq bigint, out words boolean, out resume boolean, out detail text)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  t   timestamptz := towpath.now();
-  p   towpath.process;
-  s   towpath.session;
-  l   towpath.lease;
-  i   towpath.input;
-  k   text;
   gen integer;
-  said bigint;
 begin
   if args ? 'process_id' then
+    if jsonb_typeof(args -> 'process_id') <> 'string' or coalesce(args ->> 'generation', '') !~ '^[0-9]{1,9}$' then
+      perform towpath.fail('TW400', 'job args: process_id is not a string, or generation is not a whole number');
+    end if;
     process_id := args ->> 'process_id';
     gen := (args ->> 'generation')::int;
   else
-    for k in select jsonb_object_keys(args) loop
-      if k not in ('profile', 'input', 'session', 'idempotency_key', 'options') then
-        perform towpath.fail('TW400', format('job args: unknown key "%s"', k), 'args are profile, input, session, idempotency_key, options');
-      end if;
-    end loop;
-    select a.process_id into claim.process_id
-    from towpath.accept_turn(args ->> 'profile', args -> 'input', args ->> 'session',
-      coalesce(args ->> 'idempotency_key',
-               'river:' || job_id || ':' || (select j.created_at::text from :river.river_job j where j.id = job_id)),
-      coalesce(nullif(args -> 'options', 'null'), '{}'), job_id) a;
-    update :river.river_job j
-    set metadata = j.metadata || jsonb_build_object('process_id', claim.process_id),
-        tags = (select array_agg(distinct g) from unnest(j.tags || towpath.tags(x.session_id, x.profile)) g)
-    from towpath.process x where x.id = claim.process_id and j.id = job_id;
-    -- The row is the turn's own job only if it heads its session.
+    process_id := towpath.accept_args(args, 'job args', job_id);
+    -- The row is the turn's own job only if it heads its session and is due.
     select case when x.river_job_id = job_id then x.generation else -1 end into gen
     from towpath.process x where x.id = claim.process_id;
   end if;
+  select * into action, process_no, session_id, profile, attempt, fence, input, input_id, version, digest, timeout_ms, spec, last_seq,
+                words, resume, detail
+  from towpath.take(job_id, process_id, gen, node, incarnation, ttl);
+  if not args ? 'process_id' then
+    update :river.river_job j
+    set metadata = j.metadata || jsonb_build_object('process_id', claim.process_id),
+        tags = coalesce((select array_agg(distinct g) from unnest(j.tags || towpath.tags(x.session_id, x.profile)) g), '{}')
+    from towpath.process x where x.id = claim.process_id and j.id = job_id;
+  end if;
+end $$;
+comment on function towpath.claim(bigint, jsonb, text, uuid, interval) is
+'Takes the lease of the process that a River job names, or submits what a client''s job carries and then takes it. action: run, queued (waits in its session), skip (nothing to do, detail says why). words: poll at once, something was said to it already. resume: replay its journal first.';
 
+create or replace function towpath.take(
+  job_id bigint, process_id text, gen integer, node text, incarnation uuid, ttl interval,
+  out action text, out process_no bigint, out session_id text, out profile text, out attempt integer,
+  out fence bigint, out input jsonb, out input_id text, out version bigint, out digest bytea, out timeout_ms bigint,
+  out spec jsonb, out last_seq bigint, out words boolean, out resume boolean, out detail text)
+language plpgsql as $$
+declare
+  t    timestamptz := towpath.now();
+  p    towpath.process;
+  s    towpath.session;
+  l    towpath.lease;
+  i    towpath.input;
+  said bigint;
+begin
   begin
     p := towpath.locked(process_id);
   exception when sqlstate 'TW404' then
@@ -52,20 +61,26 @@ begin
     return;
   end if;
   select * into l from towpath.lease x where x.process_no = p.no;
-  if found and l.incarnation <> claim.incarnation and l.expires_at > t then
+  if found and l.incarnation <> take.incarnation and l.expires_at > t then
     action := 'skip'; detail := format('node "%s" holds the lease', l.node_id); return;
   end if;
-  if p.cancel_requested_at is not null then
-    perform towpath.finalize(p.no, 'cancelled', jsonb_build_object('reason', p.cancel_reason));
-    action := 'skip'; detail := 'cancelled before it started'; return;
-  end if;
-
-  if l.process_no is not null and l.incarnation = claim.incarnation and l.expires_at > t then
-    -- The same owner again, for example after an answer that was lost on the way: the same lease.
+  resume := exists (select 1 from towpath.journal j where j.process_no = p.no);
+  select a.first_seq into said from towpath.attempt a where a.process_no = p.no and a.attempt = p.attempt;
+  if l.process_no is not null and l.incarnation = take.incarnation and l.expires_at > t
+     and (resume or not exists (select 1 from towpath.event e where e.process_no = p.no and e.seq > said and e.fence = l.fence)) then
+    -- The same owner again, for example after an answer that was lost on the way: the same lease. Had it said anything
+    -- that it cannot replay, this would be another attempt.
     update towpath.lease x set expires_at = t + ttl where x.process_no = p.no;
     fence := l.fence; attempt := p.attempt;
-    resume := exists (select 1 from towpath.journal j where j.process_no = p.no);
   else
+    if p.cancel_requested_at is not null then
+      perform towpath.finalize(p.no, 'cancelled', jsonb_build_object('reason', p.cancel_reason));
+      action := 'skip'; detail := 'cancelled before it started'; return;
+    end if;
+    if p.disposition = 'externally_owned'
+       or p.disposition = 'owner_bound' and p.first_started ->> 'incarnation' <> take.incarnation::text then
+      action := 'skip'; detail := format('process is %s', p.disposition); return;
+    end if;
     if p.attempts_spent >= p.max_attempts then
       perform towpath.finalize(p.no, 'abandoned',
         jsonb_build_object('reason', format('%s attempts did not end it', p.attempts_spent)), null, 'engine_gave_up');
@@ -74,8 +89,6 @@ begin
     fence := nextval('towpath.fence_seq');
     attempt := p.attempt + 1;
     update towpath.attempt a set ended_at = t, end_reason = 'lease lapsed' where a.process_no = p.no and a.ended_at is null;
-    resume := exists (select 1 from towpath.journal j where j.process_no = p.no);
-    select a.first_seq into said from towpath.attempt a where a.process_no = p.no and a.attempt = p.attempt;
     -- Without a journal the turn begins anew. A model's second answer differs from the half already shown, so that
     -- is taken back.
     if not resume and exists (select 1 from towpath.event e where e.process_no = p.no and e.seq > said and e.fence is not null) then
@@ -84,14 +97,14 @@ begin
     last_seq := towpath.note(p.no, 'process.started',
       jsonb_strip_nulls(jsonb_build_object('attempt', attempt, 'node', node, 'resumed', nullif(resume, false))));
     insert into towpath.lease (process_no, node_id, incarnation, fence, claimed_at, expires_at)
-    values (p.no, node, claim.incarnation, claim.fence, t, t + ttl)
+    values (p.no, node, take.incarnation, take.fence, t, t + ttl)
     on conflict on constraint lease_pkey do update set node_id = excluded.node_id, incarnation = excluded.incarnation,
       fence = excluded.fence, claimed_at = excluded.claimed_at, expires_at = excluded.expires_at;
     insert into towpath.attempt (process_no, attempt, node_id, incarnation, fence, river_job_id, first_seq, started_at)
-    values (p.no, claim.attempt, node, claim.incarnation, claim.fence, job_id, case when resume then said else claim.last_seq end, t);
-    update towpath.process x set status = 'running', attempt = claim.attempt, attempts_spent = x.attempts_spent + 1,
+    values (p.no, take.attempt, node, take.incarnation, take.fence, job_id, case when resume then said else take.last_seq end, t);
+    update towpath.process x set status = 'running', attempt = take.attempt, attempts_spent = x.attempts_spent + 1,
       next_attempt_at = null, wait = null, updated_at = t,
-      first_started = coalesce(x.first_started, jsonb_build_object('node', node, 'incarnation', claim.incarnation, 'at', t))
+      first_started = coalesce(x.first_started, jsonb_build_object('node', node, 'incarnation', take.incarnation, 'at', t))
     where x.no = p.no;
     update towpath.input x set phase = case when x.kind = 'turn' then 'staged' else 'queued' end,
       attempts = x.attempts + (x.kind = 'turn')::int, updated_at = t
@@ -106,5 +119,4 @@ begin
   timeout_ms := 1000 * coalesce((p.spec ->> 'timeout_s')::numeric,
                                 extract(epoch from (select f.turn_timeout from towpath.profile f where f.name = p.profile)), 600);
 end $$;
-comment on function towpath.claim(bigint, jsonb, text, uuid, interval) is
-'Takes the lease of the process that a River job names, or submits what a client''s job carries and then takes it. action: run, queued (waits in its session), skip (nothing to do, detail says why). words: poll at once, something was said to it already. resume: replay its journal first.';
+comment on function towpath.take(bigint, text, integer, text, uuid, interval) is 'Takes the lease of a process for the River job that stands for one of its generations.';

@@ -21,3 +21,12 @@ language sql stable parallel safe security definer set search_path = pg_catalog,
   select sha256(substring(digest_key from 33) || sha256(substring(digest_key for 32) || convert_to(value, 'UTF8'))) from towpath.store
 $$;
 comment on function towpath.digest(text) is 'Keyed SHA-256 of a text: tells equal requests without telling what they say.';
+
+create or replace function towpath.digest(value jsonb) returns bytea
+language plpgsql stable as $$
+begin
+  return towpath.digest(towpath.canonical(value));
+exception when statement_too_complex then
+  perform towpath.fail('TW413', 'content is nested too deeply', 'some hundred levels of objects and arrays are the limit');
+end $$;
+comment on function towpath.digest(jsonb) is 'Keyed SHA-256 of a JSON value: equal values have equal digests, however they are written.';

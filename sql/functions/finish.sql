@@ -29,14 +29,23 @@ declare
   delta bytea;
   took  text[];
 begin
-  if status not in ('completed', 'failed', 'cancelled', 'abandoned') then
-    perform towpath.fail('TW400', format('"%s" is not a terminal status', status));
+  if status is null or status not in ('completed', 'failed', 'cancelled', 'abandoned') then
+    perform towpath.fail('TW400', format('"%s" is not a terminal status', coalesce(status, '')));
+  end if;
+  if outcome is null or jsonb_typeof(outcome) <> 'object' then
+    perform towpath.fail('TW400', 'outcome is not a JSON object');
+  end if;
+  if cardinality(keys) <> cardinality(vals) or cardinality(keys) <> (select count(distinct k) from unnest(keys) k) then
+    perform towpath.fail('TW400', 'the session delta does not name each key once, with a value');
+  end if;
+  if (status = 'failed') <> (failure_kind is not null) then
+    perform towpath.fail('TW400', 'a failure kind goes with status failed, and only with it');
   end if;
   if journal_first is null then
-    perform towpath.append(array[process_no], array[fence], array_fill(process_no, array[cardinality(types)]), types, data, applied);
+    perform towpath.append(array[process_no], array[fence], array_fill(fence, array[cardinality(types)]), types, data, applied);
   else
-    perform towpath.append(array[process_no], array[fence], array_fill(process_no, array[cardinality(types)]), types, data, applied,
-                           array[process_no], array[journal_first], array[journal_count], array[journal_entries], array['[]']);
+    perform towpath.append(array[process_no], array[fence], array_fill(fence, array[cardinality(types)]), types, data, applied,
+                           array[fence], array[journal_first], array[journal_count], array[journal_entries], array['[]']);
   end if;
   if base_version is not null then
     select * into s from towpath.session x where x.id = p.session_id;
@@ -58,10 +67,6 @@ begin
     values (p.no, 1, s.id, s.version + 1, coalesce(took, '{}'), coalesce(delta, s.digest, ''), fence, t);
   end if;
   perform towpath.finalize(p.no, status, outcome, failure_kind, case when status = 'abandoned' then 'owner_drain' end, fence);
-  -- Last in the lock order. River's own completion then finds nothing to do.
-  update :river.river_job j set state = 'completed', finalized_at = clock_timestamp(),
-    metadata = j.metadata || jsonb_build_object('output', jsonb_strip_nulls(jsonb_build_object('process_id', p.id, 'status', status, 'kind', failure_kind)))
-  where j.id = p.river_job_id and j.state = 'running';
 end $$;
 comment on function towpath.finish(bigint, bigint, text, jsonb, text, text[], text[], text[], text[], bytea[], bigint, integer, integer, bytea) is
 'Ends a turn in one transaction: last events, receipt, session snapshot (when base_version is given, by compare-and-swap), terminal event, inputs, lease, River job, next turn of the session.';

@@ -12,7 +12,7 @@ begin
             from jsonb_array_elements(redact.value) with ordinality e(value, ord));
   when 'string' then
     return to_jsonb(regexp_replace(value #>> '{}',
-      '(sk-[A-Za-z0-9_-]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|AKIA[A-Z0-9]{16}|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]+|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----)',
+      '(\msk-[A-Za-z0-9_-]{16,}|\mgh[pousr]_[A-Za-z0-9]{20,}|AKIA[A-Z0-9]{16}|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]+|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----)',
       '[redacted]', 'g'));
   else
     return value;
@@ -22,7 +22,13 @@ comment on function towpath.redact(jsonb) is 'Removes what looks like a credenti
 
 create or replace function towpath.event_data(value text) returns jsonb
 language sql immutable parallel safe as $$
-  select case when value ~* '"(authorization|proxy-authorization|(x-)?api[_-]?key|password|passwd|secret|client[_-]?secret|private[_-]?key|access[_-]?token|refresh[_-]?token|id[_-]?token|cookie|set-cookie)"|sk-|gh[pousr]_|AKIA|eyJ|PRIVATE KEY'
+  select case when value ~* '"(authorization|proxy-authorization|(x-)?api[_-]?key|password|passwd|secret|client[_-]?secret|private[_-]?key|access[_-]?token|refresh[_-]?token|id[_-]?token|cookie|set-cookie)"|sk-|gh[pousr]_|AKIA|eyJ|PRIVATE KEY|\\u'
          then towpath.redact(value::jsonb) else value::jsonb end
 $$;
-comment on function towpath.event_data(text) is 'What an event stores of a payload: redacted only where a cheap look finds a reason.';
+comment on function towpath.event_data(text) is 'What an event stores of a payload: redacted only where a cheap look finds a reason, such as an escape that may hide one.';
+
+create or replace function towpath.redact_text(value text) returns text
+language sql immutable parallel safe as $$
+  select towpath.redact(to_jsonb(value)) #>> '{}'
+$$;
+comment on function towpath.redact_text(text) is 'A plain text without what looks like a credential.';

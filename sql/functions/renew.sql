@@ -3,8 +3,12 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 begin
   update towpath.node n set seen_at = towpath.now() where n.id = renew.node and n.incarnation = renew.incarnation;
   -- A lapsed lease that nobody has taken is still its owner's.
-  return query update towpath.lease l set expires_at = towpath.now() + ttl
-               where l.incarnation = renew.incarnation returning l.process_no, l.fence;
+  return query
+  with held as (
+    select l.process_no from towpath.lease l where l.incarnation = renew.incarnation order by l.process_no for no key update
+  )
+  update towpath.lease l set expires_at = towpath.now() + ttl from held
+  where l.process_no = held.process_no and l.incarnation = renew.incarnation returning l.process_no, l.fence;
 end $$;
 comment on function towpath.renew(text, uuid, interval) is 'Extends every lease of an incarnation and returns what it still holds.';
 
@@ -12,18 +16,18 @@ create or replace function towpath.poll(nos bigint[], fences bigint[])
 returns table (process_no bigint, kind text, id text, payload jsonb)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
+  -- Whoever writes inputs of a process has locked its row.
+  perform 1 from towpath.process p where p.no = any(nos) order by p.no for no key update;
   return query
   select p.no, 'cancel', null::text, jsonb_build_object('reason', p.cancel_reason,
     'grace_ms', greatest(0, (extract(epoch from p.cancel_deadline - towpath.now()) * 1000)::bigint))
   from unnest(nos, fences) f(no, fence) join towpath.process p using (no) join towpath.lease l on l.process_no = p.no and l.fence = f.fence
   where p.cancel_requested_at is not null and p.finalized_at is null;
   return query
-  with pending as (
-    select i.id from unnest(nos, fences) f(no, fence) join towpath.lease l on l.process_no = f.no and l.fence = f.fence
-    join towpath.input i on i.process_no = f.no
-    where i.phase in ('queued', 'staged') and i.kind in ('steer', 'answer') order by i.seq for no key update of i
-  ), taken as (
-    update towpath.input i set phase = 'staged', updated_at = towpath.now() from pending where i.id = pending.id
+  with taken as (
+    update towpath.input i set phase = 'staged', updated_at = towpath.now()
+    from unnest(nos, fences) f(no, fence) join towpath.lease l on l.process_no = f.no and l.fence = f.fence
+    where i.process_no = f.no and i.phase in ('queued', 'staged') and i.kind in ('steer', 'answer')
     returning i.*
   )
   select x.process_no, x.kind, x.id, x.payload || jsonb_build_object('type', x.kind, 'id', x.id) from taken x order by x.seq;

@@ -1,11 +1,11 @@
-create or replace function towpath.requeue(process_no bigint, reason text, delay interval, refund boolean) returns void
+create or replace function towpath.requeue(process_no bigint, reason text, delay interval, refund boolean, old_job text) returns void
 language plpgsql as $$
 declare
   t timestamptz := towpath.now();
   p towpath.process;
 begin
   delete from towpath.lease l where l.process_no = requeue.process_no;
-  update towpath.attempt a set ended_at = t, end_reason = reason where a.process_no = requeue.process_no and a.ended_at is null;
+  update towpath.attempt a set ended_at = t, end_reason = towpath.redact_text(reason) where a.process_no = requeue.process_no and a.ended_at is null;
   update towpath.process x set status = case when delay > '0' then 'backoff' else 'queued' end,
     next_attempt_at = case when delay > '0' then t + delay end,
     attempts_spent = x.attempts_spent - refund::int, wait = null, updated_at = t
@@ -13,11 +13,11 @@ begin
   update towpath.input x set phase = 'queued', updated_at = t where x.process_no = p.no and x.phase = 'staged';
   perform towpath.note(p.no, 'process.requeued', jsonb_strip_nulls(jsonb_build_object('reason', reason, 'attempt', p.attempt,
     'delay_ms', nullif((extract(epoch from delay) * 1000)::bigint, 0))));
-  perform towpath.enqueue(p.id, t + delay);
+  perform towpath.enqueue(p.id, t + delay, old_job);
   perform towpath.wake('towpath_events', p.id);
 end $$;
-comment on function towpath.requeue(bigint, text, interval, boolean) is
-'Puts a locked process back in its queue, one generation on, at once or after a delay; refund gives the attempt back to the budget.';
+comment on function towpath.requeue(bigint, text, interval, boolean, text) is
+'Puts a locked process back in its queue, one generation on, at once or after a delay; refund gives the attempt back to the budget, old_job is what its River job becomes.';
 
 create or replace function towpath.retry(process_no bigint, fence bigint, reason text, delay interval, refund boolean default false,
                                          outcome jsonb default '{}', failure_kind text default null,
@@ -33,14 +33,14 @@ begin
   if not refund and p.attempts_spent >= p.max_attempts then
     -- What the work reported is a failure; trouble of the host is not, and says only that we gave up.
     perform towpath.finalize(p.no, case when failure_kind is null then 'abandoned' else 'failed' end,
-      outcome || jsonb_build_object('attempts', p.attempts_spent), failure_kind,
+      coalesce(outcome, '{}') || jsonb_build_object('attempts', p.attempts_spent), failure_kind,
       case when failure_kind is null then 'engine_gave_up' end, fence);
     return (select x.status from towpath.process x where x.no = p.no);
   end if;
   if anew then
     delete from towpath.journal j where j.process_no = p.no;
   end if;
-  perform towpath.requeue(p.no, reason, delay, refund);
+  perform towpath.requeue(p.no, reason, delay, refund, 'completed');
   return (select x.status from towpath.process x where x.no = p.no);
 end $$;
 comment on function towpath.retry(bigint, bigint, text, interval, boolean, jsonb, text, boolean) is

@@ -10,7 +10,6 @@ create or replace function towpath.submit_many(items jsonb) returns table (item 
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   i record;
-  k text;
 begin
   if jsonb_typeof(items) is distinct from 'array' then
     perform towpath.fail('TW400', 'submit_many wants a JSON array',
@@ -20,19 +19,8 @@ begin
   for i in select ord, e.value as v from jsonb_array_elements(items) with ordinality e(value, ord)
            order by e.value ->> 'session', e.value ->> 'idempotency_key', ord
   loop
-    if jsonb_typeof(i.v) <> 'object' then
-      perform towpath.fail('TW400', format('item %s is not an object', i.ord));
-    end if;
-    for k in select jsonb_object_keys(i.v) loop
-      if k not in ('profile', 'input', 'session', 'idempotency_key', 'options') then
-        perform towpath.fail('TW400', format('item %s: unknown key "%s"', i.ord, k),
-                             'keys are profile, input, session, idempotency_key, options');
-      end if;
-    end loop;
     item := i.ord;
-    select a.process_id into submit_many.process_id
-    from towpath.accept_turn(i.v ->> 'profile', i.v -> 'input', i.v ->> 'session', i.v ->> 'idempotency_key',
-                             coalesce(nullif(i.v -> 'options', 'null'), '{}')) a;
+    process_id := towpath.accept_args(i.v, 'item ' || i.ord);
     return next;
   end loop;
 end $$;

@@ -1,0 +1,77 @@
+create or replace function towpath.check() returns table (rule text, subject text, detail text)
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  with live as (
+    select p.*, row_number() over (partition by p.session_id order by p.turn_no) as place
+    from towpath.process p where p.finalized_at is null
+  ), log as (
+    select e.process_no, count(*) as n, min(e.seq) as first, max(e.seq) as last,
+           count(*) filter (where e.type in ('process.completed', 'process.failed', 'process.cancelled', 'process.abandoned')) as ends
+    from towpath.event e group by e.process_no
+  )
+  select 'the log has no gap', coalesce(p.id, 'number ' || l.process_no), format('%s events from %s to %s, counter %s', l.n, l.first, l.last, p.last_seq)
+  from log l full join towpath.process p on p.no = l.process_no
+  where p.no is null or l.n is null and p.last_seq <> 0 or (l.first, l.n, l.last) is distinct from (1, p.last_seq, p.last_seq) and l.n is not null
+  union all
+  select 'a process ends with one event, the last', p.id, format('status %s, %s terminal events, last is %s', p.status, l.ends, e.type)
+  from towpath.process p join log l on l.process_no = p.no join towpath.event e on e.process_no = p.no and e.seq = p.last_seq
+  where case when p.finalized_at is null then l.ends <> 0 else l.ends <> 1 or e.type <> 'process.' || p.status end
+  union all
+  select 'a session''s head is its first live turn', s.id, format('head %s, first live turn %s', s.active_process, h.id)
+  from towpath.session s left join live h on h.session_id = s.id and h.turn_no is not null and h.place = 1
+  where s.active_process is distinct from h.id
+  union all
+  select 'only the head has a River job', p.id, format('job %s, place %s in its session', p.river_job_id, p.place)
+  from live p where p.turn_no is not null and p.place > 1 and p.river_job_id is not null
+  union all
+  select 'a queued head has a River job that will run it', p.id, format('job %s is %s with args %s', p.river_job_id, coalesce(j.state::text, 'gone'), j.args)
+  from live p left join :river.river_job j on j.id = p.river_job_id
+  where p.turn_no is not null and p.place = 1 and p.status in ('queued', 'backoff')
+    and (j.id is null or j.finalized_at is not null
+         or j.args ? 'process_id' and (j.args ->> 'process_id', j.args ->> 'generation') is distinct from (p.id, p.generation::text))
+  union all
+  select 'one River job stands for a process', p.id, format('jobs %s', array_agg(j.id))
+  from live p join :river.river_job j on j.args @> jsonb_build_object('process_id', p.id) and j.finalized_at is null
+  group by p.id having count(*) > 1
+  union all
+  select 'who runs has a lease', p.id, 'status running, no lease'
+  from live p where p.status = 'running' and p.disposition <> 'externally_owned' and not exists (select 1 from towpath.lease l where l.process_no = p.no)
+  union all
+  select 'a lease goes with the newest attempt of a running process', p.id,
+         format('status %s, attempt %s, lease fence %s, attempt fence %s ended %s', p.status, p.attempt, l.fence, a.fence, a.ended_at)
+  from towpath.lease l join towpath.process p on p.no = l.process_no
+  left join towpath.attempt a on a.process_no = p.no and a.attempt = p.attempt
+  where p.status <> 'running' or a.fence is distinct from l.fence or a.ended_at is not null
+  union all
+  select 'an open attempt has a lease', p.id, format('attempt %s', a.attempt)
+  from towpath.attempt a join towpath.process p on p.no = a.process_no
+  where a.ended_at is null and not exists (select 1 from towpath.lease l where l.process_no = p.no and l.fence = a.fence)
+  union all
+  select 'attempts are numbered without a gap', p.id, format('%s attempts, counter %s', count(a.attempt), p.attempt)
+  from towpath.process p left join towpath.attempt a on a.process_no = p.no
+  group by p.id, p.attempt having count(a.attempt) <> p.attempt
+  union all
+  select 'inputs end with their process', p.id, format('process %s, input %s is %s', p.status, i.id, i.phase)
+  from towpath.input i join towpath.process p on p.no = i.process_no
+  where p.finalized_at is not null and i.finalized_at is null or i.phase = 'staged' and p.status <> 'running'
+  union all
+  select 'a session counts its turns and inputs', s.id, format('next turn %s, next input %s', s.next_turn, s.next_input)
+  from towpath.session s
+  where s.next_turn <= (select max(p.turn_no) from towpath.process p where p.session_id = s.id)
+     or s.next_input <= (select max(i.seq) from towpath.input i where i.session_id = s.id)
+  union all
+  select 'the newest receipt names the snapshot', s.id,
+         format('session version %s digest %s, receipt version %s digest %s', s.version, encode(s.digest, 'hex'), r.session_version, encode(r.digest, 'hex'))
+  from towpath.session s
+  join lateral (select * from towpath.receipt x where x.session_id = s.id order by x.session_version desc limit 1) r on true
+  where r.session_version <> s.version or r.digest <> coalesce(s.digest, '')
+  union all
+  select 'no key is newer than its snapshot', s.id, format('session version %s, key %s version %s', s.version, kv.key, kv.version)
+  from towpath.session_kv kv join towpath.session s on s.id = kv.session_id where kv.version > s.version
+  union all
+  select 'the journal has no gap', coalesce(p.id, 'number ' || j.process_no), format('row %s begins at %s, expected %s', j.first_n, j.first_n, j.expected)
+  from (select x.*, coalesce(lag(x.first_n + x.count) over (partition by x.process_no order by x.first_n), 0) as expected from towpath.journal x) j
+  left join towpath.process p on p.no = j.process_no
+  where p.no is null or j.first_n <> j.expected
+$$;
+comment on function towpath.check() is
+'Rules between tables that are broken, one row each: none in a sound database. Reads everything: for an operator, a test, or after a restore.';
