@@ -25,20 +25,33 @@ begin
   for f in
     select * from (values
       ('towpath_client', array['submit', 'submit_many', 'steer', 'answer', 'interrupt', 'cancel', 'events', 'process',
-                               'start', 'append_event', 'complete_by', 'recent', 'processes_list', 'await_output', 'cancel_shared', 'changes', 'changes_now']),
+                               'start', 'append_event', 'complete_by', 'recent', 'processes_list', 'await_output', 'cancel_shared', 'changes', 'changes_now',
+                               'accept_input', 'session_put', 'session_control', 'session_list', 'session_summary', 'session_trace', 'mark_read', 'forget_reader',
+                               'kv_put', 'kv_list', 'put_snapshot', 'receipts', 'create_run', 'finish_run', 'cancel_run', 'create_command', 'cancel_command',
+                               'runner_jobs', 'health', 'contract']),
       ('towpath_operator', array['submit', 'submit_many', 'steer', 'answer', 'interrupt', 'cancel', 'events', 'process', 'profile_put', 'sweep', 'check', 'resolve', 'journal',
                                  'start', 'append_event', 'complete_by', 'recent', 'processes_list', 'await_output', 'cancel_all', 'cancel_shared',
-                                 'request_abandon', 'resume', 'changes', 'changes_now', 'feed_restart']),
-      ('towpath_reader', array['events', 'process', 'recent', 'processes_list', 'await_output', 'changes', 'changes_now']),
+                                 'request_abandon', 'resume', 'changes', 'changes_now', 'feed_restart',
+                               'accept_input', 'session_put', 'session_control', 'session_list', 'session_summary', 'session_trace', 'mark_read', 'forget_reader',
+                               'kv_put', 'kv_list', 'put_snapshot', 'receipts', 'create_run', 'finish_run', 'cancel_run', 'create_command', 'cancel_command',
+                               'runner_jobs', 'health', 'contract',
+                               'kv_get', 'profile_health', 'recover', 'recover_all', 'release_quarantine']),
+      ('towpath_reader', array['events', 'process', 'recent', 'processes_list', 'await_output', 'changes', 'changes_now',
+                               'session_list', 'session_summary', 'session_trace', 'mark_read', 'forget_reader', 'kv_list', 'receipts', 'runner_jobs', 'health', 'contract']),
       ('towpath_worker', array['submit', 'submit_many', 'steer', 'answer', 'interrupt', 'cancel', 'events', 'process', 'profile_put', 'sweep',
                                'claim', 'append', 'finish', 'retry', 'renew', 'poll', 'kv_get', 'journal', 'emitted', 'forget', 'park', 'resolve', 'node_start', 'node_stop', 'hold', 'watch', 'nudge',
                                'start', 'append_event', 'append_owned', 'complete', 'complete_by', 'claim_process', 'release', 'resume', 'drain',
-                               'recent', 'processes_list', 'await_output', 'cancel_all', 'cancel_shared', 'request_abandon', 'changes', 'changes_now'])
+                               'recent', 'processes_list', 'await_output', 'cancel_all', 'cancel_shared', 'request_abandon', 'changes', 'changes_now',
+                               'accept_input', 'session_put', 'session_control', 'session_list', 'session_summary', 'session_trace', 'mark_read', 'forget_reader',
+                               'kv_put', 'kv_list', 'put_snapshot', 'receipts', 'create_run', 'finish_run', 'cancel_run', 'create_command', 'cancel_command',
+                               'runner_jobs', 'health', 'contract',
+                               'stage_inputs', 'atomic_apply', 'ack_command', 'finish_command', 'runner_job_put', 'node_describe', 'profile_health', 'usage_put',
+                               'recover', 'recover_all'])
     ) v(role, names) join pg_roles p on p.rolname = v.role
   loop
     execute (select string_agg(format('grant execute on function %s to %I;', p.oid::regprocedure, f.role), ' ')
              from pg_proc p where p.pronamespace = 'towpath'::regnamespace and p.proname = any(f.names));
-    execute format('grant select on towpath.processes, towpath.profiles, towpath.nodes, towpath.sessions, towpath.in_doubt, towpath.env_use to %I', f.role);
+    execute format('grant select on towpath.processes, towpath.profiles, towpath.nodes, towpath.sessions, towpath.in_doubt, towpath.commands, towpath.usage_by_day, towpath.env_use to %I', f.role);
     execute format('grant usage on schema :river to %I', f.role);
     execute format('grant select on :river.river_job, :river.river_queue to %I', f.role);
   end loop;

@@ -10,20 +10,21 @@ import (
 
 // Sentinels for what callers decide on. The SQLSTATE of each is stated in package sql.
 var (
-	ErrInvalid     = errors.New("invalid argument")        // TW400
-	ErrDenied      = errors.New("not permitted")           // TW403
-	ErrNotFound    = errors.New("not found")               // TW404
-	ErrConflict    = errors.New("conflict")                // TW409
-	ErrIdempotency = errors.New("idempotency conflict")    // TW40I
-	ErrFence       = errors.New("lease is not ours")       // TW40L
-	ErrResync      = errors.New("the feed has begun anew") // TW40R
-	ErrTooLarge    = errors.New("too large")               // TW413
-	ErrQuarantined = errors.New("session is quarantined")  // TW423
+	ErrInvalid     = errors.New("invalid argument")          // TW400
+	ErrDenied      = errors.New("not permitted")             // TW403
+	ErrNotFound    = errors.New("not found")                 // TW404
+	ErrConflict    = errors.New("conflict")                  // TW409
+	ErrIdempotency = errors.New("idempotency conflict")      // TW40I
+	ErrFence       = errors.New("lease is not ours")         // TW40L
+	ErrResync      = errors.New("the feed has begun anew")   // TW40R
+	ErrStale       = errors.New("version is not the newest") // TW40V
+	ErrTooLarge    = errors.New("too large")                 // TW413
+	ErrQuarantined = errors.New("session is quarantined")    // TW423
 )
 
 var sentinels = map[string]error{
 	"TW400": ErrInvalid, "TW403": ErrDenied, "TW404": ErrNotFound, "TW409": ErrConflict, "TW40I": ErrIdempotency,
-	"TW40L": ErrFence, "TW40R": ErrResync, "TW413": ErrTooLarge, "TW423": ErrQuarantined,
+	"TW40L": ErrFence, "TW40R": ErrResync, "TW40V": ErrStale, "TW413": ErrTooLarge, "TW423": ErrQuarantined,
 }
 
 // Error is a refusal by one of our SQL functions. Hint says what to do about it and may be empty.

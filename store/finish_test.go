@@ -137,7 +137,7 @@ func TestTwoWritersOfOneSnapshot(t *testing.T) {
 	w.exec("update towpath.session set version = version + 1")
 	end := completed(o)
 	end.Base, end.Keys, end.Values = c.Version, []string{"k"}, [][]byte{[]byte("v")}
-	w.refused(w.store.Finish(t.Context(), end), store.ErrConflict, "is at version 1, the turn began at 0")
+	w.refused(w.store.Finish(t.Context(), end), store.ErrStale, "is at version 1, not 0")
 	w.status(id, "running")
 	if n := get[int](w, "select count(*) from towpath.session_kv"); n != 0 {
 		t.Errorf("%d keys written", n)

@@ -51,6 +51,7 @@ comment on function towpath.check_options(jsonb) is 'Refuses an option that subm
 
 create or replace function towpath.accept_turn(
   p_profile text, p_input jsonb, p_session text, p_key text, p_options jsonb, p_job bigint default null,
+  p_parent text default null,
   out process_id text, out duplicate boolean)
 language plpgsql as $$
 declare
@@ -92,30 +93,13 @@ begin
     values (p_session, coalesce(p_options ->> 'tenant', 'default'), coalesce(p_options ->> 'project', 'default'), p_profile, t, t)
     returning * into s;
   else
-    if p_session = '' or length(p_session) > 200 or p_session ~ '[#[:cntrl:]]' then
-      perform towpath.fail('TW400', 'session is not a name', 'a string of 1 to 200 characters without # and control characters');
-    end if;
-    select * into s from towpath.session where id = p_session for no key update;
-    if not found then
-      insert into towpath.session (id, tenant, project, profile, created_at, updated_at)
-      values (p_session, coalesce(p_options ->> 'tenant', 'default'), coalesce(p_options ->> 'project', 'default'), p_profile, t, t)
-      on conflict do nothing;
-      select * into s from towpath.session where id = p_session for no key update;
-    end if;
-    if s.profile <> p_profile then
-      perform towpath.fail('TW409', format('session "%s" belongs to profile "%s"', s.id, s.profile),
-                           'a session keeps its profile for life: use another session');
-    end if;
-    if s.tenant <> coalesce(p_options ->> 'tenant', s.tenant) or s.project <> coalesce(p_options ->> 'project', s.project) then
-      perform towpath.fail('TW409', format('session "%s" belongs to tenant "%s", project "%s"', s.id, s.tenant, s.project),
-                           'a session keeps both for life: use another session');
-    end if;
+    s := towpath.enter_session(p_session, p_profile, p_options ->> 'tenant', p_options ->> 'project');
   end if;
 
   select * into f from towpath.profile where name = p_profile and enabled;
-  insert into towpath.process (id, class, disposition, tenant, project, profile, session_id, turn_no, spec, request_digest,
+  insert into towpath.process (id, class, disposition, tenant, project, profile, session_id, turn_no, parent_id, spec, request_digest,
                                key_digest, priority, max_attempts, last_seq, created_at, updated_at)
-  values (process_id, 'turn', 'rerunnable', s.tenant, s.project, p_profile, s.id, s.next_turn,
+  values (process_id, 'turn', 'rerunnable', s.tenant, s.project, p_profile, s.id, s.next_turn, p_parent,
           p_options - '{id,tenant,project,priority,max_attempts}'::text[], digest, key,
           coalesce((p_options ->> 'priority')::smallint, 2), coalesce((p_options ->> 'max_attempts')::int, f.max_attempts, 1),
           1, t, t)
@@ -142,17 +126,9 @@ begin
 
   duplicate := false;
   -- Only now, since a request that was accepted once is answered whatever has become of its session and profile.
-  if f.name is null then
-    perform towpath.fail('TW404', format('unknown profile "%s"', p_profile),
-      coalesce('known profiles: ' || (select string_agg(name, ', ' order by name) from towpath.profile where enabled),
-               'no worker has registered any profile yet: start one with a plugins folder'));
-  end if;
-  if s.quarantine is not null then
-    perform towpath.fail('TW423', format('session "%s" is quarantined: %s', s.id, s.quarantine));
-  end if;
-  if s.runtime_state in ('retired', 'stopped', 'destroyed') then
-    perform towpath.fail('TW409', format('session "%s" is %s and accepts no turn', s.id, s.runtime_state));
-  end if;
+  perform towpath.check_profile(p_profile);
+  perform towpath.check_open(s, 'turn');
+  perform towpath.check_run(r) from towpath.process r where r.id = p_parent;
   insert into towpath.input (id, session_id, seq, process_no, kind, phase, payload, digest, created_at, updated_at)
   values (input_id, s.id, s.next_input, p.no, 'turn', 'queued', p_input, digest, t, t);
   insert into towpath.event (process_no, seq, type, data, at)
@@ -168,7 +144,7 @@ begin
     end if;
   end if;
 end $$;
-comment on function towpath.accept_turn(text, jsonb, text, text, jsonb, bigint) is
+comment on function towpath.accept_turn(text, jsonb, text, text, jsonb, bigint, text) is
 'The one way in for a turn: process, input, first event and River job, or the process that the key already has. p_job is a River row that becomes the turn''s own.';
 
 create or replace function towpath.accept_args(args jsonb, subject text, job_id bigint default null) returns text

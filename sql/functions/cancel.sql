@@ -14,6 +14,9 @@ begin
   if p.finalized_at is not null then
     return p.status;
   end if;
+  if p.class = 'run' then
+    return towpath.cancel_run(p.id, reason);
+  end if;
   if p.cancel_requested_at is null then
     update towpath.process x set cancel_requested_at = towpath.now(), cancel_reason = towpath.redact_text(cancel.reason),
       cancel_deadline = towpath.now() + grace, updated_at = towpath.now() where x.no = p.no;

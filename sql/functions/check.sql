@@ -34,7 +34,7 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   group by p.id having count(*) > 1
   union all
   select 'who runs has a lease', p.id, 'status running, no lease'
-  from live p where p.status = 'running' and p.disposition <> 'externally_owned' and not exists (select 1 from towpath.lease l where l.process_no = p.no)
+  from live p where p.status = 'running' and p.disposition <> 'externally_owned' and p.class <> 'run' and not exists (select 1 from towpath.lease l where l.process_no = p.no)
   union all
   select 'a lease goes with the newest attempt of a running process', p.id,
          format('status %s, attempt %s, lease fence %s, attempt fence %s ended %s', p.status, p.attempt, l.fence, a.fence, a.ended_at)
@@ -63,7 +63,27 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
          format('session version %s digest %s, receipt version %s digest %s', s.version, encode(s.digest, 'hex'), r.session_version, encode(r.digest, 'hex'))
   from towpath.session s
   join lateral (select * from towpath.receipt x where x.session_id = s.id order by x.session_version desc limit 1) r on true
-  where r.session_version <> s.version or r.digest <> coalesce(s.digest, '')
+  where r.session_version > s.version or r.session_version = s.version and r.digest <> coalesce(s.digest, '')
+  union all
+  select 'a run counts its commands', r.id, format('%s commands to %s, counter %s', count(i.id), max(i.run_seq), r.commands)
+  from towpath.process r left join towpath.input i on i.run_no = r.no
+  where r.class = 'run' group by r.id having (count(i.id), coalesce(max(i.run_seq), 0)) <> (r.commands, r.commands)
+  union all
+  select 'a run ends with its commands and turns', r.id, format('run %s, live %s', r.status, coalesce(i.id, p.id))
+  from towpath.process r left join towpath.input i on i.run_no = r.no and i.finalized_at is null
+  left join live p on p.parent_id = r.id and p.class = 'turn'
+  where r.class = 'run' and r.finalized_at is not null and coalesce(i.id, p.id) is not null
+  union all
+  select 'who closed has nothing open', s.id, format('session %s, input %s is %s', s.runtime_state, i.id, i.phase)
+  from towpath.session s join towpath.input i on i.session_id = s.id and i.finalized_at is null
+  left join towpath.process p on p.no = i.process_no
+  where s.runtime_state in ('stopped', 'destroyed') and p.cancel_requested_at is null and s.quarantine is null
+  union all
+  select 'sessions are sound', s.id, d.wrong
+  from towpath.session s cross join lateral (select towpath.damage(s.id) as wrong) d where s.quarantine is null and d.wrong is not null
+  union all
+  select 'no reader is ahead of his session', c.reader, format('session %s is at %s, the reader at %s', s.id, s.change_no, c.position)
+  from towpath.cursor c join towpath.session s on s.id = c.session_id where c.position > s.change_no
   union all
   select 'no key is newer than its snapshot', s.id, format('session version %s, key %s version %s', s.version, kv.key, kv.version)
   from towpath.session_kv kv join towpath.session s on s.id = kv.session_id where kv.version > s.version

@@ -102,19 +102,21 @@ begin
       fence = excluded.fence, claimed_at = excluded.claimed_at, expires_at = excluded.expires_at;
     insert into towpath.attempt (process_no, attempt, node_id, incarnation, fence, river_job_id, first_seq, started_at)
     values (p.no, take.attempt, node, take.incarnation, take.fence, job_id, case when resume then said else take.last_seq end, t);
+    perform towpath.unbind(p.no);
     update towpath.process x set status = 'running', attempt = take.attempt, attempts_spent = x.attempts_spent + 1,
       next_attempt_at = null, wait = null, updated_at = t,
       first_started = coalesce(x.first_started, jsonb_build_object('node', node, 'incarnation', take.incarnation, 'at', t))
     where x.no = p.no;
     update towpath.input x set phase = case when x.kind = 'turn' then 'staged' else 'queued' end,
       attempts = x.attempts + (x.kind = 'turn')::int, updated_at = t
-    where x.process_no = p.no and x.finalized_at is null and not (resume and x.phase = 'applied');
+    where x.process_no = p.no and x.finalized_at is null and not (resume and x.phase = 'applied')
+      and x.boundary_seq is null;
     perform towpath.wake('towpath_events', p.id);
   end if;
 
   select * into i from towpath.input x where x.process_no = p.no and x.kind = 'turn';
   select * into s from towpath.session x where x.id = p.session_id;
-  action := 'run'; input := i.payload; input_id := i.id; version := s.version; digest := s.digest; spec := p.spec;
+  action := 'run'; input := towpath.content_of(i); input_id := i.id; version := s.version; digest := s.digest; spec := p.spec;
   words := exists (select 1 from towpath.input x where x.process_no = p.no and x.phase = 'queued' and x.kind <> 'turn');
   timeout_ms := 1000 * coalesce((p.spec ->> 'timeout_s')::numeric,
                                 extract(epoch from (select f.turn_timeout from towpath.profile f where f.name = p.profile)), 600);

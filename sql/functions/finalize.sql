@@ -16,34 +16,38 @@ begin
   where no = p_no returning * into p;
   delete from towpath.lease where process_no = p_no;
   update towpath.attempt a set ended_at = t, end_reason = p_status where a.process_no = p_no and a.ended_at is null;
-  update towpath.input x set updated_at = t, finalized_at = t,
-    phase = case when x.phase = 'applied' or x.kind = 'turn' and p_status = 'completed' then 'consumed'
-                 when x.kind = 'turn' then 'abandoned'
-                 when p_status = 'completed' and coalesce(p.spec ->> 'late_steer', 'next') = 'next' and x.kind = 'steer' then 'superseded'
-                 else 'rejected' end,
-    reason = case when x.phase = 'applied' or x.kind = 'turn' and p_status = 'completed' then null
-                  when x.kind = 'turn' then p_status
-                  when p_status = 'completed' and coalesce(p.spec ->> 'late_steer', 'next') = 'next' and x.kind = 'steer' then 'next turn'
-                  else 'late' end
-  where x.process_no = p_no and x.finalized_at is null;
+  perform towpath.unbind(p_no);
   -- A steer that came too late goes on as the session's next turn, unless the submitter wanted it rejected.
-  for i in select * from towpath.input x where x.process_no = p_no and x.reason = 'next turn' order by seq loop
+  for i in select * from towpath.input x where x.process_no = p_no and x.kind = 'steer' and x.phase in ('queued', 'staged')
+             and p_status = 'completed' and coalesce(p.spec ->> 'late_steer', 'next') = 'next' order by seq loop
     begin
-      perform towpath.accept_turn(p.profile, i.payload, p.session_id, 'late:' || i.id, '{}');
+      perform towpath.accept_turn(p.profile, towpath.content_of(i), p.session_id, 'late:' || i.id, '{}', null, p.parent_id);
+      update towpath.input x set phase = 'superseded', reason = 'next turn', updated_at = t, finalized_at = t where x.id = i.id;
     exception when sqlstate 'TW404' or sqlstate 'TW409' or sqlstate 'TW40I' or sqlstate 'TW423' then
-      update towpath.input x set phase = 'rejected', reason = sqlerrm where x.id = i.id;
+      update towpath.input x set phase = 'rejected', reason = sqlerrm, updated_at = t, finalized_at = t where x.id = i.id;
     end;
   end loop;
+  update towpath.input x set updated_at = t, finalized_at = t,
+    phase = case when x.phase = 'applied' or x.kind = 'turn' and p_status = 'completed' then 'consumed'
+                 when x.kind = 'turn' then 'abandoned' else 'rejected' end,
+    reason = case when x.phase = 'applied' or x.kind = 'turn' and p_status = 'completed' then null
+                  when x.kind = 'turn' then p_status else 'late' end
+  where x.process_no = p_no and x.finalized_at is null;
   if p.session_id is not null then
     select * into s from towpath.session where id = p.session_id;
     if s.active_process = p.id then
       select x.id into head from towpath.process x
       where x.session_id = s.id and x.finalized_at is null and x.turn_no is not null order by x.turn_no limit 1;
       update towpath.session set active_process = head, updated_at = t where id = s.id;
-      if head is not null then
+      if head is null and s.runtime_state <> 'idle' then
+        perform towpath.end_waiting(s.id, s.runtime_state);
+      elsif head is not null then
         perform towpath.enqueue(head, (select (x.spec ->> 'scheduled_at')::timestamptz from towpath.process x where x.id = head));
       end if;
     end if;
+  end if;
+  if p.class = 'turn' and p.parent_id is not null then
+    perform towpath.settle_run(p.parent_id);
   end if;
   perform towpath.end_job(p.river_job_id, case when p_fence is null then 'cancelled' else 'completed' end,
     jsonb_build_object('output', jsonb_strip_nulls(jsonb_build_object('process_id', p.id, 'status', p_status, 'kind', p_kind))));

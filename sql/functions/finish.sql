@@ -23,20 +23,15 @@ create or replace function towpath.finish(process_no bigint, fence bigint, statu
 returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  t     timestamptz := towpath.now();
-  p     towpath.process := towpath.owned(process_no, fence);
-  s     towpath.session;
-  delta bytea;
-  took  text[];
+  p    towpath.process := towpath.owned(process_no, fence);
+  s    towpath.session;
+  took text[];
 begin
   if status is null or status not in ('completed', 'failed', 'cancelled', 'abandoned') then
     perform towpath.fail('TW400', format('"%s" is not a terminal status', coalesce(status, '')));
   end if;
   if outcome is null or jsonb_typeof(outcome) <> 'object' then
     perform towpath.fail('TW400', 'outcome is not a JSON object');
-  end if;
-  if cardinality(keys) <> cardinality(vals) or cardinality(keys) <> (select count(distinct k) from unnest(keys) k) then
-    perform towpath.fail('TW400', 'the session delta does not name each key once, with a value');
   end if;
   if (status = 'failed') <> (failure_kind is not null) then
     perform towpath.fail('TW400', 'a failure kind goes with status failed, and only with it');
@@ -48,23 +43,10 @@ begin
                            array[fence], array[journal_first], array[journal_count], array[journal_entries], array['[]']);
   end if;
   if base_version is not null then
-    select * into s from towpath.session x where x.id = p.session_id;
-    if s.version <> base_version then
-      perform towpath.fail('TW409', format('session "%s" is at version %s, the turn began at %s', s.id, s.version, base_version));
-    end if;
-    select sha256(coalesce(s.digest, '') || string_agg(sha256(convert_to(d.key, 'UTF8')) || sha256(d.val), '' order by d.ord))
-    into delta from unnest(keys, vals) with ordinality d(key, val, ord);
-    delete from towpath.session_kv kv using unnest(keys, vals) d(key, val)
-    where kv.session_id = s.id and kv.key = d.key and length(d.val) = 0;
-    insert into towpath.session_kv as kv (session_id, key, value, version)
-    select s.id, d.key, d.val, s.version + 1 from unnest(keys, vals) d(key, val) where length(d.val) > 0
-    on conflict on constraint session_kv_pkey do update set value = excluded.value, version = excluded.version;
-    update towpath.session x set version = x.version + 1, digest = coalesce(delta, x.digest), updated_at = t,
-      change_xid = pg_current_xact_id() where x.id = s.id;
-    select array_agg(i.id order by i.seq) into took from towpath.input i
-    where i.process_no = p.no and (i.kind = 'turn' or i.phase = 'applied');
-    insert into towpath.receipt (process_no, seq, session_id, session_version, input_ids, digest, fence, at)
-    values (p.no, 1, s.id, s.version + 1, coalesce(took, '{}'), coalesce(delta, s.digest, ''), fence, t);
+    s := towpath.apply_delta(p.session_id, base_version, keys, vals);
+    select coalesce(array_agg(i.id order by i.seq), '{}') into took from towpath.input i
+    where i.process_no = p.no and (i.kind = 'turn' or i.phase = 'applied') and i.finalized_at is null and i.boundary_seq is null;
+    perform towpath.put_receipt(p.no, 'run_end', towpath.next_receipt(p.no), s, took, fence);
   end if;
   perform towpath.finalize(p.no, status, outcome, failure_kind, case when status = 'abandoned' then 'owner_drain' end, fence);
 end $$;

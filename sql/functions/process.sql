@@ -18,20 +18,16 @@ end $$;
 comment on function towpath.process(text) is 'One process as a row of towpath.processes, or an error when there is none.';
 
 create or replace view towpath.profiles as
-  select f.name, f.digest, f.manifest, f.limits, f.max_attempts, f.turn_timeout, f.enabled, f.health, f.health_detail, f.updated_at
+  select f.name, f.digest, f.manifest, f.limits, f.max_attempts, f.turn_timeout, f.enabled, f.health, f.health_detail, f.updated_at, f.health_at
   from towpath.profile f;
 comment on view towpath.profiles is 'The registered backends.';
 
 create or replace view towpath.nodes as
   select n.id, n.incarnation, n.version, n.host, n.pid, n.queues, n.started_at, n.seen_at, n.stopped_at,
-         (select count(*) from towpath.lease l where l.incarnation = n.incarnation) as leases
+         (select count(*) from towpath.lease l where l.incarnation = n.incarnation) as leases,
+         n.registered_at, n.metadata
   from towpath.node n;
 comment on view towpath.nodes is 'The workers, running or recently gone.';
-
-create or replace view towpath.sessions as
-  select s.id, s.tenant, s.project, s.profile, s.version, s.runtime_state, s.active_process, s.quarantine, s.created_at, s.updated_at
-  from towpath.session s;
-comment on view towpath.sessions is 'Every session.';
 
 create or replace view towpath.in_doubt as
   select p.id, p.session_id as session, p.profile, p.status, j.open as calls, j.at as since

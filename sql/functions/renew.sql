@@ -25,12 +25,12 @@ begin
   where p.cancel_requested_at is not null and p.finalized_at is null;
   return query
   with taken as (
-    update towpath.input i set phase = 'staged', updated_at = towpath.now()
+    update towpath.input i set phase = 'staged', attempts = i.attempts + (i.phase = 'queued')::int, updated_at = towpath.now()
     from unnest(nos, fences) f(no, fence) join towpath.lease l on l.process_no = f.no and l.fence = f.fence
     where i.process_no = f.no and i.phase in ('queued', 'staged') and i.kind in ('steer', 'answer')
     returning i.*
   )
-  select x.process_no, x.kind, x.id, x.payload || jsonb_build_object('type', x.kind, 'id', x.id) from taken x order by x.seq;
+  select x.process_no, x.kind, x.id, towpath.content_of(x::towpath.input) || jsonb_build_object('type', x.kind, 'id', x.id) from taken x order by x.seq;
 end $$;
 comment on function towpath.poll(bigint[], bigint[]) is
 'What the owners of these turns have to hear: cancel requests, and inputs that no guest has observed; those count as staged from now. An answer may be lost on the way, so an input comes until it is applied.';

@@ -10,6 +10,7 @@ begin
     next_attempt_at = case when delay > '0' then t + delay end,
     attempts_spent = x.attempts_spent - refund::int, wait = null, updated_at = t
   where x.no = requeue.process_no returning * into p;
+  perform towpath.unbind(p.no);
   update towpath.input x set phase = 'queued', updated_at = t where x.process_no = p.no and x.phase = 'staged';
   perform towpath.note(p.no, 'process.requeued', jsonb_strip_nulls(jsonb_build_object('reason', reason, 'attempt', p.attempt,
     'delay_ms', nullif((extract(epoch from delay) * 1000)::bigint, 0))));

@@ -32,12 +32,12 @@ begin
   select * into s from towpath.session x where x.id = o ->> 'session';
   select * into parent from towpath.process x where x.id = o ->> 'parent';
 
-  insert into towpath.process (id, class, disposition, desired_state, tenant, project, session_id, parent_id, spec, request_digest, key_digest,
+  insert into towpath.process (id, class, disposition, desired_state, tenant, project, profile, session_id, parent_id, spec, request_digest, key_digest,
                                status, priority, max_attempts, env_id, originator, originator_session, originator_frame, caused_by,
                                kind, label, definition, external_ref, last_seq, created_at, updated_at)
   values (id, p_class, p_disposition, case when p_class = 'daemon' then 'up' else 'once' end,
           coalesce(o ->> 'tenant', s.tenant, parent.tenant, 'default'), coalesce(o ->> 'project', s.project, parent.project, 'default'),
-          s.id, parent.id, p_spec, digest, key,
+          case when p_class = 'run' then s.profile end, s.id, parent.id, p_spec, digest, key,
           case when p_class = 'external' then 'running' else 'queued' end,
           coalesce((o ->> 'priority')::smallint, 2),
           coalesce((o ->> 'max_attempts')::int, case p_class when 'daemon' then 6 when 'operation' then 3 else 1 end),

@@ -1,0 +1,52 @@
+create or replace function towpath.guard_phase() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if not coalesce(case old.phase
+    when 'queued'  then new.phase in ('staged', 'applied', 'consumed', 'superseded', 'coalesced', 'rejected', 'abandoned')
+    when 'staged'  then new.phase in ('queued', 'applied', 'consumed', 'superseded', 'rejected', 'abandoned')
+    -- What a receipt names has been applied for good.
+    when 'applied' then new.phase = 'consumed' or new.phase = 'queued' and old.boundary_seq is null
+  end, false) then
+    perform towpath.fail('TW409', format('input "%s" cannot go from %s to %s', old.id, old.phase, new.phase));
+  end if;
+  new.history := old.history
+    || jsonb_strip_nulls(jsonb_build_object('at', towpath.now(), 'from', old.phase, 'to', new.phase, 'reason', new.reason));
+  return new;
+end $$;
+comment on function towpath.guard_phase() is 'Refuses a change of an input''s phase that its phase before does not allow, and records the others.';
+
+create or replace trigger towpath_phase before update on towpath.input
+  for each row when (old.phase is distinct from new.phase) execute function towpath.guard_phase();
+create or replace trigger towpath_final before update of finalized_at, boundary_seq, outcome_ref on towpath.input
+  for each row when (old.finalized_at is not null
+                     and (old.finalized_at is distinct from new.finalized_at or old.boundary_seq is distinct from new.boundary_seq
+                          or old.outcome_ref is not null and old.outcome_ref is distinct from new.outcome_ref))
+  execute function towpath.refuse_change('an input ends once');
+create or replace trigger towpath_fixed before update of id, session_id, seq, kind, payload, payload_sha, content_bytes, created_at on towpath.input
+  for each statement execute function towpath.refuse_change('what an input says does not change');
+create or replace trigger towpath_policy before update of policy, topic, source, durability on towpath.input
+  for each row when (old.policy <> '{}') execute function towpath.refuse_change('what was decided about an input does not change');
+
+create or replace function towpath.store_payload() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  said text := new.payload::text;
+begin
+  new.payload_sha := sha256(convert_to(said, 'UTF8'));
+  if octet_length(said) > 65536 then
+    insert into towpath.input_content (input_id, body) values (new.id, new.payload);
+    new.content_bytes := octet_length(said);
+    new.payload := '{}';
+  end if;
+  return new;
+end $$;
+comment on function towpath.store_payload() is 'Moves a payload above 64 KiB out of the row before anybody is told that it was accepted.';
+
+create or replace trigger towpath_payload before insert on towpath.input for each row execute function towpath.store_payload();
+
+create or replace function towpath.content_of(i towpath.input) returns jsonb
+language sql stable as $$
+  select case when i.content_bytes is null then i.payload
+              else (select c.body from towpath.input_content c where c.input_id = i.id) end
+$$;
+comment on function towpath.content_of(towpath.input) is 'What an input says, wherever it is kept.';
