@@ -20,7 +20,7 @@ type provider struct {
 	mu     sync.Mutex
 	counts map[string]int
 	after  int           // requests until one is held; 0 holds none
-	held   chan struct{} // closed when it is there
+	held   func()        // called when it is there
 	open   chan struct{} // closed when it may be answered
 }
 
@@ -54,11 +54,12 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if p.after > 0 {
 		if p.after--; p.after == 0 {
 			open = p.open
-			close(p.held)
 		}
 	}
+	held := p.held
 	p.mu.Unlock()
 	if open != nil {
+		held()
 		select {
 		case <-open:
 		case <-r.Context().Done():
@@ -68,12 +69,11 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	standin.New(standin.Options{Pace: pace}).ServeHTTP(w, r)
 }
 
-// hold keeps the nth request from now on waiting until release. It returns what is closed when that has come.
-func (p *provider) hold(n int) (held <-chan struct{}) {
+// hold keeps the nth request from now on waiting until release, and calls held when it has come.
+func (p *provider) hold(n int, held func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.after, p.held, p.open = n, make(chan struct{}), make(chan struct{})
-	return p.held
+	p.after, p.held, p.open = n, held, make(chan struct{})
 }
 
 func (p *provider) release() {
