@@ -117,14 +117,18 @@ func newViewer(out, log io.Writer, show display) *viewer {
 	return v
 }
 
+// payload is what a viewer looks at in an event.
+type payload struct {
+	Text, Kind, Message, Reason string
+	From                        int64 `json:"from_seq"`
+	To                          int64 `json:"to_seq"`
+}
+
 // show returns a *endError for a terminal event that is no completion.
 func (v *viewer) show(e store.Event) error {
-	var data struct {
-		Text, Kind, Message, Reason string
-		Clipped                     bool
-	}
+	var data payload
 	_ = json.Unmarshal(e.Data, &data) // a plugin's own event may have any shape
-	if err := v.render(e, data.Text); err != nil {
+	if err := v.render(e, data); err != nil {
 		return err
 	}
 	if status, ok := strings.CutPrefix(e.Type, "process."); ok && e.Final() && status != "completed" {
@@ -136,32 +140,32 @@ func (v *viewer) show(e store.Event) error {
 	return nil
 }
 
-func (v *viewer) render(e store.Event, text string) error {
+func (v *viewer) render(e store.Event, data payload) error {
 	if v.display.json {
 		return v.display.line(v.out, e)
 	}
 	switch e.Type {
 	case "message.delta":
 		v.said = true
-		return v.say(text)
+		return v.say(data.Text)
 	case "message":
 		whole := !v.said
 		v.said = false
 		if whole {
-			if err := v.say(text); err != nil {
+			if err := v.say(data.Text); err != nil {
 				return err
 			}
 		}
 		return v.endLine()
 	case "reasoning.delta":
-		v.think(text)
+		v.think(data.Text)
 		return nil
 	case "process.retracted":
 		v.said = false
 		if err := v.endLine(); err != nil {
 			return err
 		}
-		v.note("what was said so far is taken back: the turn begins again")
+		v.note(fmt.Sprintf("#%d what was said from #%d to #%d is taken back", e.Seq, data.From, data.To))
 		return nil
 	}
 	v.note(fmt.Sprintf("#%d %s %s", e.Seq, e.Type, compact(e.Data)))

@@ -33,8 +33,8 @@ func TestViewer(t *testing.T) {
 		},
 		{
 			"a retraction is said, and the text begins again",
-			[]event{{"message.delta", `{"text":"ha"}`}, {"process.retracted", `{}`}, {"message.delta", `{"text":"half"}`}, {"message", `{"text":"half"}`}, {"process.completed", `{}`}},
-			"ha\nhalf\n", "what was said so far is taken back: the turn begins again\n#5 process.completed {}\n", 0,
+			[]event{{"message.delta", `{"text":"ha"}`}, {"process.retracted", `{"from_seq":1,"to_seq":1}`}, {"message.delta", `{"text":"half"}`}, {"message", `{"text":"half"}`}, {"process.completed", `{}`}},
+			"ha\nhalf\n", "#2 what was said from #1 to #1 is taken back\n#5 process.completed {}\n", 0,
 		},
 		{
 			"reasoning goes beside the answer",

@@ -17,5 +17,7 @@
 //	idle_rss_mb                   resident memory of a node without plugins. Baseline: a process with the queue alone
 //	idle_queries_per_min          statements of that node, counted in the server's log. Baseline: those of the queue alone
 //
-// ratio is value over baseline. Guests are assembled here byte by byte, so that no compiler and no provider is measured.
+// suite guest is that of package enginebench, and builds its guests with the Go toolchain.
+//
+// ratio is value over baseline. The guests of suite turn are assembled here byte by byte, so that no compiler and no provider is measured.
 package bench

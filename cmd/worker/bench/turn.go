@@ -1,12 +1,14 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 )
 
 // turns is the suite turn.
 func turns(ctx context.Context, o Options, emit func(Row)) (err error) {
+	o.Turns = cmp.Or(o.Turns, 400)
 	s, err := startServer(ctx, o)
 	if err != nil {
 		return err
