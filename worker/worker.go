@@ -125,7 +125,7 @@ func Run(ctx context.Context, cfg Config) error {
 	alive := newLiveness(db, node, cfg.LeaseTTL, cfg.Logger)
 	room := newCapacity()
 	turns := turn.Config{
-		Store: db, Node: node, TTL: cfg.LeaseTTL, DigestKey: seed, Pooled: cfg.Pooled, Logger: cfg.Logger,
+		Store: db, Node: node, TTL: cfg.LeaseTTL, DigestKey: seed, Pooled: cfg.Pooled, Logger: cfg.Logger, Joined: alive.nodeJoined,
 		Backend: func(ctx context.Context, name string) (turn.Backend, error) {
 			return backend(ctx, registry, room, name)
 		},
