@@ -6,7 +6,7 @@
 //		│ rewrite ─▶ compile ─▶ _initialize ─▶ manifest│     clone: memory copy-on-write
 //		└───────────────│────────────│────────────────┘            globals, counter
 //		                ▼            ▼                       turn_v1 ◀──▶ bind, wasi ◀──▶ Host
-//		      cache: native code, program ──▶ Module ─────▶  release: memory unmapped
+//		      cache: native code, program ──▶ Module ─────▶  release: memory restored or unmapped
 //
 //	  - rewrite (a subpackage) checks a module and makes it stoppable: metered code calls yield every so often.
 //	  - order makes a program of a file: the rewritten module, and the state in which every instance begins. It runs in

@@ -110,6 +110,7 @@ func (t *turn) park(p []byte) uint64 {
 // yield is called by the guest when its counter has run out: it is where a guest that makes no host calls can be
 // stopped, and where Go's scheduler and garbage collector get their turn.
 func (t *turn) yield() {
+	runtime.Gosched() // or a guest that only computes would keep a processor for as long as Go's scheduler lets it
 	t.stopIfDone()
 	counter := rewrite.Counter(t.instance.counter.Get())
 	if counter.Stack() < 0 {
