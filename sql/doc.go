@@ -1,3 +1,99 @@
 // Package sql holds the tables and functions of schema towpath: the one implementation of every rule about processes.
 // psql, a JDBC client and the worker call the same functions.
+//
+//	migrations/  tables, forward only, checked against a ledger
+//	functions/   everything else, re-created whole whenever Version rises
+//	river/       guards and triggers on River's table
+//	roles.sql    who may call what
+//
+// # Tables
+//
+//	store ── one row: identity, digest key, feed epoch          clock ── moves the time of tests
+//	profile   node                                              migration, code ── ledger of package queue
+//
+//	session ─┬─ session_kv          snapshot, key by key
+//	         ├─ cursor              how far a reader has read
+//	         ├─ input ── input_content
+//	         └─ process ─┬─ lease   who executes it now        river_job ── its transport, by process.river_job_id
+//	                     ├─ attempt one execution on one node  runner_job ── what was started outside for a run
+//	                     ├─ event   append-only log            event_type ── what a process declared
+//	                     ├─ journal recorded host calls        share ── which scopes may address it
+//	                     ├─ receipt a boundary was applied     env ── environments by content
+//	                     └─ usage   what a response cost
+//
+// Each table has one reclaim rule, which its comment states too:
+//
+//	store, clock        never
+//	migration, code     never
+//	node                sweep, a day after it was seen, when it holds no lease
+//	profile             an operator's delete
+//	session             prune, past retention, when it has no process
+//	session_kv, cursor  with the session; a reader also by forget_reader
+//	process             prune, past retention, leaving a tombstone
+//	lease               release, finish or sweep: the row exists only while somebody executes
+//	attempt, event      with the process
+//	event_type, share   with the process
+//	input, receipt      with the process; an input without one, with its session
+//	input_content       with the input
+//	journal             sweep, a day after its turn has ended
+//	runner_job          with its run
+//	env                 prune, when no process names it
+//	usage               prune, under a retention of its own
+//
+// # Lock order
+//
+// Every function takes its row locks in this order, and one that needs an earlier lock takes it first:
+//
+//	session → processes by number → leases, attempts → inputs by session → river_job
+//
+// A process's session never changes, so its id is read unlocked, the session is locked, then the process
+// (towpath.locked). Who writes an input of a process has locked the process: poll too. Several processes at once are
+// locked by append and poll alone, by number; the next turn of a session has a higher number than the one before it.
+// The renewal of leases locks nothing else. sweep skips what others have locked. The end of a River job is the last
+// lock of a transaction, since River's own statements hold these rows and nothing of ours.
+//
+// Whatever is decided is read after the lock: a statement's snapshot is older than a lock that it waited for.
+//
+// # Errors
+//
+//	SQLSTATE  kind                 HTTP  when
+//	TW400     invalid              400   an argument is missing, malformed or out of range; the hint shows a good one
+//	TW403     not permitted        403   a reserved event type, an authority that may not end this process
+//	TW404     not found            404   no such process, session or profile
+//	TW409     conflict             409   the state does not allow it: ended, another profile's session, moved on
+//	TW40I     idempotency          409   the key or id was used for another request
+//	TW40L     lease                409   the fence is not the owner's any more: taken over, lapsed or ended
+//	TW40R     resync               410   the change feed has begun anew since this cursor
+//	TW40V     stale version        412   the snapshot is at another version than the caller's
+//	TW413     too large            413   content, nesting or a key beyond the stated limit
+//	TW423     quarantined          423   the session is damaged and waits for an operator
+//
+// Postgres's own codes keep their meaning. 40P01 and 40001 are worth one more try, which package store makes; class 22
+// is bad input; 23514 on river_job is a malformed row.
+//
+// # Event types
+//
+// The database writes these itself; their data says what changed.
+//
+//	process.queued            accepted: profile, session, input
+//	process.started           an attempt began: attempt, node, resumed
+//	process.retracted         what from_seq to to_seq said is taken back: an attempt begins anew
+//	process.requeued          given back or lost: reason, attempt, delay_ms
+//	process.restarted         its journal could not be replayed: reason
+//	process.waiting           parked on a wait, without lease and job
+//	process.resumed           its wait is over
+//	process.resolved          an operator decided about an outside call in doubt
+//	process.boundary          a session's snapshot and inputs changed together
+//	process.cancel_requested  reason
+//	process.abandon_requested an operator's mark
+//	process.completed, process.failed, process.cancelled, process.abandoned
+//	                          the end, once, and nothing after it
+//
+// A replaying owner adds process.in_doubt and process.reissued. Other types are the guest's own.
+//
+// # Invariants
+//
+// Within a row CHECK constraints and triggers hold them, against a person with psql too: a terminal row stays terminal,
+// what a process or session is never changes, the log is append-only. Between tables towpath.check() lists what is
+// broken; it is empty after every test.
 package sql
