@@ -53,14 +53,17 @@ begin
              from pg_proc p where p.pronamespace = 'towpath'::regnamespace and p.proname = any(f.names));
     execute format('grant select on towpath.processes, towpath.profiles, towpath.nodes, towpath.sessions, towpath.in_doubt, towpath.commands, towpath.usage_by_day, towpath.env_use to %I', f.role);
     execute format('grant usage on schema :river to %I', f.role);
-    execute format('grant select on :river.river_job, :river.river_queue to %I', f.role);
+    if f.role <> 'towpath_client' then
+      execute format('grant select on :river.river_job, :river.river_queue to %I', f.role);
+    end if;
   end loop;
 
   -- Row-level security binds everybody but the owner of River's tables.
   alter table :river.river_job enable row level security;
   if exists (select 1 from pg_roles where rolname = 'towpath_enqueue') then
     grant usage on schema :river to towpath_enqueue;
-    grant insert on :river.river_job to towpath_enqueue;
+    -- Not id nor unique_key: a chosen one would stand in the way of a later job.
+    grant insert (kind, args, queue, priority, max_attempts, state, scheduled_at, tags, metadata) on :river.river_job to towpath_enqueue;
     grant usage on sequence :river.river_job_id_seq to towpath_enqueue;
     drop policy if exists towpath_enqueue on :river.river_job;
     create policy towpath_enqueue on :river.river_job for insert to towpath_enqueue
