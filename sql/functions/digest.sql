@@ -17,9 +17,11 @@ end $$;
 comment on function towpath.canonical(jsonb) is 'One text per JSON value: keys sorted bytewise, numbers without trailing zeros.';
 
 create or replace function towpath.digest(value text) returns bytea
-language sql stable parallel safe security definer set search_path = pg_catalog, pg_temp as $$
-  select sha256(substring(digest_key from 33) || sha256(substring(digest_key for 32) || convert_to(value, 'UTF8'))) from towpath.store
-$$;
+language plpgsql stable parallel safe security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  return (select sha256(substring(s.digest_key from 33) || sha256(substring(s.digest_key for 32) || convert_to(value, 'UTF8')))
+          from towpath.store s);
+end $$;
 comment on function towpath.digest(text) is 'Keyed SHA-256 of a text: tells equal requests without telling what they say.';
 
 create or replace function towpath.digest(value jsonb) returns bytea

@@ -27,18 +27,21 @@ end $$;
 comment on function towpath.enqueue(text, timestamptz, text) is 'Gives a locked process its next River job, one generation on, and returns it; null for a class that somebody comes and claims. Its older job ends, and would do nothing from now.';
 
 create or replace function towpath.tags(session_id text, profile text) returns varchar[]
-language sql immutable parallel safe as $$
-  select coalesce(array_agg(distinct t), '{}')
-  from (select trim(both '_-' from regexp_replace(left(v, 200), '[^A-Za-z0-9_-]', '_', 'g')) as t
-        from unnest(array[session_id, profile]) v) s
-  where length(t) >= 3
-$$;
+language plpgsql immutable parallel safe as $$
+declare
+  one text := trim(both '_-' from regexp_replace(left(session_id, 200), '[^A-Za-z0-9_-]', '_', 'g'));
+  two text := trim(both '_-' from regexp_replace(left(profile, 200), '[^A-Za-z0-9_-]', '_', 'g'));
+begin
+  return case when length(one) >= 3 then array[one] else '{}' end
+         || case when length(two) >= 3 and two is distinct from one then array[two] else '{}' end;
+end $$;
 comment on function towpath.tags(text, text) is 'Session and profile as River tags: three characters or more, letters, digits, - and _.';
 
 create or replace function towpath.end_job(job_id bigint, state text, output jsonb default '{}') returns void
-language sql as $$
+language plpgsql as $$
+begin
   update :river.river_job j set state = cast(end_job.state as :river.river_job_state), finalized_at = clock_timestamp(), metadata = j.metadata || output
-  where j.id = job_id and j.finalized_at is null
-$$;
+  where j.id = job_id and j.finalized_at is null;
+end $$;
 comment on function towpath.end_job(bigint, text, jsonb) is
 'Ends a River job that has done its part, or never will. A worker''s own completion then finds nothing to do. The last lock that a transaction takes.';

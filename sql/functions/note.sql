@@ -11,7 +11,10 @@ end $$;
 comment on function towpath.note(bigint, text, jsonb, bigint, bytea) is 'Appends one event of our own to a process whose row the caller has locked.';
 
 create or replace function towpath.wake(channel text, process_id text) returns void
-language sql as $$
-  select pg_notify(channel, process_id) where coalesce(current_setting('towpath.notify', true), '') <> 'off'
-$$;
+language plpgsql as $$
+begin
+  if coalesce(current_setting('towpath.notify', true), '') <> 'off' then
+    perform pg_notify(channel, process_id);
+  end if;
+end $$;
 comment on function towpath.wake(text, text) is 'NOTIFY unless towpath.notify is off. It only wakes; rows are the truth.';

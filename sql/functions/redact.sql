@@ -21,10 +21,20 @@ end $$;
 comment on function towpath.redact(jsonb) is 'Removes what looks like a credential, by key name and by shape. Exact secrets are scrubbed on the node before.';
 
 create or replace function towpath.event_data(value text) returns jsonb
-language sql immutable parallel safe as $$
-  select case when value ~* '"(authorization|proxy-authorization|(x-)?api[_-]?key|password|passwd|secret|client[_-]?secret|private[_-]?key|access[_-]?token|refresh[_-]?token|id[_-]?token|cookie|set-cookie)"|sk-|gh[pousr]_|AKIA|eyJ|PRIVATE KEY|\\u'
-         then towpath.redact(value::jsonb) else value::jsonb end
-$$;
+language plpgsql immutable parallel safe as $$
+declare
+  -- Plain searches in the C collation cost a tenth of the expression below, and most events have none of these.
+  low text collate "C" := lower(value collate "C");
+begin
+  if (strpos(low, 'sk-') > 0 or strpos(low, 'pass') > 0 or strpos(low, 'secret') > 0 or strpos(low, 'authorization') > 0
+      or strpos(low, 'api') > 0 or strpos(low, 'token"') > 0 or strpos(low, 'cookie') > 0 or strpos(low, 'private') > 0
+      or strpos(low, 'gh') > 0 or strpos(low, 'akia') > 0 or strpos(low, 'eyj') > 0 or strpos(low, '\u') > 0)
+     and value ~* '"(authorization|proxy-authorization|(x-)?api[_-]?key|password|passwd|secret|client[_-]?secret|private[_-]?key|access[_-]?token|refresh[_-]?token|id[_-]?token|cookie|set-cookie)"|sk-|gh[pousr]_|AKIA|eyJ|PRIVATE KEY|\\u'
+  then
+    return towpath.redact(value::jsonb);
+  end if;
+  return value::jsonb;
+end $$;
 comment on function towpath.event_data(text) is 'What an event stores of a payload: redacted only where a cheap look finds a reason, such as an escape that may hide one.';
 
 create or replace function towpath.redact_text(value text) returns text

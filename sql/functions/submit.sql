@@ -1,8 +1,9 @@
 create or replace function towpath.submit(profile text, input jsonb, session text default null,
                                           idempotency_key text default null, options jsonb default '{}') returns text
-language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
-  select process_id from towpath.accept_turn(profile, input, session, idempotency_key, options)
-$$;
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  return (select a.process_id from towpath.accept_turn(profile, input, session, idempotency_key, options) a);
+end $$;
 comment on function towpath.submit(text, jsonb, text, text, jsonb) is
 'Submits one turn and returns its process id. Without a session it opens a new one. The same idempotency key and request give the same process, the same key and another request an error. options: id, tenant, project, priority 1-4, max_attempts, timeout_s, scheduled_at, late_steer (next or reject).';
 
