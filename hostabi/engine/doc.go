@@ -1,18 +1,23 @@
 // Package engine runs plugins: WebAssembly modules of the ABI that package hostabi states. It is the only importer of
 // wazero.
 //
-//		Load, once a file                                   Run, once a turn
-//		┌────────────────────── child process ────────┐
-//		│ rewrite ─▶ compile ─▶ _initialize ─▶ manifest│     clone: memory copy-on-write
-//		└───────────────│────────────│────────────────┘            globals, counter
-//		                ▼            ▼                       turn_v1 ◀──▶ bind, wasi ◀──▶ Host
-//		      cache: native code, program ──▶ Module ─────▶  release: memory restored or unmapped
+//	Load, once a file                                     Run, once a turn
+//	┌─────────────────────── child process ────────┐
+//	│ rewrite ─▶ compile ─▶ _initialize ─▶ manifest │     clone: memory copy-on-write, globals, fuel
+//	└───────────────│────────────│─────────────────┘            │
+//	                ▼            ▼                       turn_v1 ◀──▶ bind, wasi ◀──▶ Host
+//	      cache: native code, program ──▶ Module ─────▶         │
+//	                                                     release: memory restored or unmapped
 //
-//	  - rewrite (a subpackage) checks a module and makes it stoppable: metered code calls yield every so often.
-//	  - order makes a program of a file: the rewritten module, and the state in which every instance begins. It runs in
-//	    a child process that is limited in memory and time, as compiling is where a hostile file costs most.
-//	  - cache keeps programs and their native code on disk.
-//	  - template makes instances of a program; turn is one call of an export; memory is an instance's linear memory.
+// The parts, each a file or a subpackage of its name:
+//
+//   - rewrite checks a module and makes it stoppable: metered code calls yield every so often.
+//   - direct takes out the function table, which would be filled anew for each instance.
+//   - program is what a file becomes: the rewritten module, and the state in which every instance begins. An order
+//     makes it in a child process that is limited in memory and time, as loading is where a hostile file costs most.
+//   - cache keeps programs and their native code on disk.
+//   - template makes instances of a program; turn is one call of an export; memory is an instance's linear memory.
+//   - image is the memory that instances begin with: in a memfd that they map copy-on-write, or copied.
 //
 // # Invariants
 //
