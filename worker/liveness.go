@@ -35,6 +35,7 @@ const (
 	reconnectAfter = 200 * time.Millisecond
 	aloneFor       = 30 * time.Second // until a lone node looks for others, if nobody says that he joined
 	sparedFor      = time.Second
+	lockedFor      = 20 * time.Millisecond // until a dead node's processes are looked at again
 )
 
 func (l *liveness) run(ctx context.Context) {
@@ -97,6 +98,16 @@ func (l *liveness) watch(ctx context.Context, c *pgx.Conn) error {
 		case store.PeerLost:
 			ids, err := l.store.Sweep(ctx, l.ttl, *peer.Incarnation, sweepBatch)
 			l.log.Warn("node died; its processes are taken over", "peer", *peer.ID, "processes", len(ids), "error", err)
+			if err == nil {
+				// Of no effect while some are left, for example because a client has locked them.
+				err = l.store.StopNode(ctx, store.Node{ID: *peer.ID, Incarnation: *peer.Incarnation})
+			}
+			if err != nil {
+				return err
+			}
+			if len(ids) == 0 {
+				l.wait(ctx, lockedFor)
+			}
 		case store.PeerAlone:
 			l.wait(ctx, aloneFor)
 		case store.PeerSpared:

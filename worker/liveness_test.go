@@ -146,6 +146,65 @@ func TestAPeerTakesOverFromADeadNode(t *testing.T) {
 	r.wait(watching, "2")
 }
 
+// A node that died waits on for its peer's lock: the server does not notice that nobody is there to hear the answer.
+func TestADeadWatcherTakesNoNoticeToItsGrave(t *testing.T) {
+	r := newRing(t)
+	r.start("a")
+	b, kill := r.start("b")
+	r.wait(watching, "2")
+	ghost, err := r.store.Connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	unheard := make(chan store.Peer, 1)
+	go func() {
+		defer close(unheard)
+		defer ghost.Close(context.Background())
+		peer, err := store.Watch(t.Context(), ghost, store.Node{ID: "aa"}, 30*time.Second)
+		if err != nil {
+			t.Error(err)
+		}
+		unheard <- peer
+	}()
+	r.wait(watching, "3")
+	// The living watcher asks anew, so that the dead one is first in line.
+	r.nodes[0].nodeJoined(t.Context())
+	id := r.lease(b)
+	kill()
+	if peer := <-unheard; peer.State != store.PeerLost {
+		t.Errorf("the dead watcher was told %+v", peer)
+	}
+	r.wait("select status from towpath.processes where id = '"+id+"'", "queued")
+	r.wait("select (stopped_at is not null)::text from towpath.node where id = 'b'", "true")
+}
+
+// A client that says something to a turn locks it for a moment: the very moment in which its node dies.
+func TestALockedTurnIsTakenOverAMomentLater(t *testing.T) {
+	r := newRing(t)
+	r.start("a")
+	b, kill := r.start("b")
+	r.wait(watching, "2")
+	id := r.lease(b)
+	client, err := r.store.Connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close(context.Background())
+	for _, sql := range []string{"begin", "select towpath.steer('" + id + "', '{\"text\":\"x\"}')"} {
+		if _, err := client.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kill()
+	// The watcher has seen it: nobody waits for a lock any more.
+	r.wait(watching, "0")
+	if _, err := client.Exec(t.Context(), "commit"); err != nil {
+		t.Fatal(err)
+	}
+	r.wait("select status from towpath.processes where id = '"+id+"'", "queued")
+	r.wait("select (stopped_at is not null)::text from towpath.node where id = 'b'", "true")
+}
+
 func TestANodeThatLosesItsConnectionTakesItsLockAgain(t *testing.T) {
 	r := newRing(t)
 	a, _ := r.start("a")

@@ -12,8 +12,11 @@ create or replace function towpath.node_stop(id text, incarnation uuid) returns 
 language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
   update towpath.node n set stopped_at = towpath.now(), seen_at = towpath.now()
   where n.id = node_stop.id and n.incarnation = node_stop.incarnation
+    -- While it has turns that somebody could take over, it is to be watched.
+    and not exists (select from towpath.lease l join towpath.process p on p.no = l.process_no
+                    where l.incarnation = node_stop.incarnation and p.disposition = 'rerunnable')
 $$;
-comment on function towpath.node_stop(text, uuid) is 'A worker says that it leaves.';
+comment on function towpath.node_stop(text, uuid) is 'A worker leaves, or whoever has swept its processes says that it died. Without effect while it holds leases of rerunnable processes.';
 
 create or replace function towpath.hold(node text, incarnation uuid) returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set lock_timeout = '5 s' as $$
@@ -56,11 +59,12 @@ begin
   if towpath.now() - pg_postmaster_start_time() < ttl then
     state := 'spared'; return;
   end if;
-  update towpath.node x set stopped_at = towpath.now() where x.id = n.id and x.incarnation = n.incarnation and x.stopped_at is null;
-  state := case when found then 'lost' else 'alive' end;
+  -- Nothing is noted here: who asked may have died as well, and nobody hears the answer. Whoever has swept says node_stop.
+  state := case when exists (select from towpath.node x where x.id = n.id and x.incarnation = n.incarnation and x.stopped_at is null)
+                then 'lost' else 'alive' end;
 end $$;
 comment on function towpath.watch(text, interval) is
-'Waits up to ten seconds for the lock of the next node in the ring. state: alive, lost (incarnation has died: sweep it), alone (no other node), spared (the server has just started).';
+'Waits up to ten seconds for the lock of the next node in the ring. state: alive, lost (incarnation has died: sweep it, then node_stop it), alone (no other node), spared (the server has just started).';
 
 create or replace function towpath.nudge(pid integer) returns boolean
 language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
