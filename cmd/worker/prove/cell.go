@@ -179,6 +179,9 @@ func (l *lane) judge(ctx context.Context, id string, cell Cell, want string, ask
 	if taken := h.attempts > 1; r.Reissued > open || r.Reissued > 0 && !taken {
 		return fmt.Errorf("%d calls were made again: %d were in doubt, %d attempts", r.Reissued, open, h.attempts)
 	}
+	if cell.Fault == Kill && h.lapsed > 0 {
+		return errors.New("nobody took over before the dead node's lease had run out")
+	}
 	return l.broken(ctx)
 }
 

@@ -15,6 +15,7 @@
 //   - the provider was asked once for each call, and once more for each call that is reported as made again. Only a turn
 //     that was taken over between intent and outcome may report one. Where the node died after the intent and before
 //     the request had left, nobody can know that, so it is reported too, although the provider was asked once;
+//   - from a node that was killed somebody took over without waiting for its lease;
 //   - a node that was stopped and taken over, and then goes on, changes nothing;
 //   - towpath.check() finds nothing.
 //

@@ -189,7 +189,7 @@ func play(ctx context.Context, o Options, lanes []*lane, cells []Cell, want stri
 				results[i] = l.cell(ctx, i, cells[i], want)
 				done.Lock()
 				ended++
-				fmt.Fprintf(o.Progress, "\r%d of %d cells", ended, len(cells))
+				fmt.Fprintf(o.Progress, "\r%d of %d cells; %s took %v   ", ended, len(cells), cells[i], results[i].Took.Round(time.Millisecond))
 				if err := results[i].Err; err != nil {
 					fmt.Fprintf(o.Progress, "\nbroken: %s: %v\n", cells[i], err)
 				}

@@ -68,6 +68,7 @@ type history struct {
 	transcript string         // what it said and was not taken back, and what its session keeps
 	reissued   map[string]int // reported second calls, by idempotency key
 	attempts   int
+	lapsed     int    // takeovers that had to wait until a lease ran out
 	ended      string // status and outcome
 	gap        bool   // in the sequence numbers
 }
@@ -90,12 +91,18 @@ func (l *lane) history(ctx context.Context, id string) (h history, err error) {
 			From int64  `json:"from_seq"`
 			To   int64  `json:"to_seq"`
 			Key  string `json:"idempotency_key"`
+			Why  string `json:"reason"`
 		}
 		switch e.Type {
 		case "process.retracted":
 			err = json.Unmarshal(e.Data, &data)
 			for seq := data.From; seq <= data.To; seq++ {
 				delete(lines, seq)
+			}
+		case "process.requeued":
+			err = json.Unmarshal(e.Data, &data)
+			if data.Why == "lease lapsed" {
+				h.lapsed++
 			}
 		case "process.reissued":
 			err = json.Unmarshal(e.Data, &data)
