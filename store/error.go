@@ -55,11 +55,17 @@ func wrap(op string, err error) error {
 			return &Error{Op: op, Code: "TW400", Message: pg.Message, Hint: pg.Detail}
 		case pg.Code[:2] == "54":
 			return &Error{Op: op, Code: "TW413", Message: pg.Message, Hint: pg.Hint}
-		case pg.Code == "3F000", pg.Code == "42P01", pg.Code == "42883":
+		case notMigrated(err):
 			return fmt.Errorf("%s: the database is not migrated: %w", op, err)
 		}
 	}
 	return fmt.Errorf("%s: %w", op, err)
+}
+
+// notMigrated reports whether our tables or functions are missing.
+func notMigrated(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && (pg.Code == "3F000" || pg.Code == "42P01" || pg.Code == "42883")
 }
 
 // again reports whether one more try is right: the server chose this statement to break a deadlock.

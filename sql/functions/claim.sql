@@ -60,6 +60,9 @@ begin
     detail := case when gen = -1 then 'waits for the turn before it' else format('generation %s, process is at %s', gen, p.generation) end;
     return;
   end if;
+  if p.class = 'run' then
+    action := 'skip'; detail := 'a run acts through its turns'; return;
+  end if;
   select * into l from towpath.lease x where x.process_no = p.no;
   if found and l.incarnation <> take.incarnation and l.expires_at > t then
     action := 'skip'; detail := format('node "%s" holds the lease', l.node_id); return;
