@@ -28,9 +28,9 @@ type Lease struct {
 func (l Lease) Owner() Owner { return Owner{No: l.No, Fence: *l.Fence} }
 
 // ClaimProcess takes the lease of a process that is no turn. That somebody else has it is a result, not an error. ttl is
-// at least three times renewEvery, the period in which the node calls Renew.
+// at least three times renewEvery, the period in which the node calls Renew; 0 does not say.
 func (s *Store) ClaimProcess(ctx context.Context, id string, n Node, ttl, renewEvery time.Duration) (Lease, error) {
-	return one(ctx, s, "claim process", pgx.RowToStructByName[Lease], "select * from towpath.claim_process($1, $2, $3, $4, $5)",
+	return one(ctx, s, "claim process", pgx.RowToStructByName[Lease], "select * from towpath.claim_process($1, $2, $3, $4, nullif($5, interval '0'))",
 		id, n.ID, n.Incarnation, ttl, renewEvery)
 }
 

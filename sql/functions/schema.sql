@@ -54,11 +54,11 @@ begin
   if not kinds ? kind and not (kind = 'number' and kinds ? 'integer' and value::text !~ '[.][0-9]*[1-9]') then
     return format('%s is of type %s, not %s', path, kind, (select string_agg(e, ' or ') from jsonb_array_elements_text(kinds) e));
   end if;
-  if schema ? 'enum' and not exists (select from jsonb_array_elements(schema -> 'enum') e where e = value) then
+  if schema ? 'enum' and not exists (select from jsonb_array_elements(schema -> 'enum') e where e = misfit.value) then
     return format('%s is not one of %s', path, left(schema ->> 'enum', 200));
   end if;
   if kind = 'object' then
-    select e into k from jsonb_array_elements_text(schema -> 'required') e where not value ? e limit 1;
+    select e into k from jsonb_array_elements_text(schema -> 'required') e where not misfit.value ? e limit 1;
     if found then
       return format('%s.%s is missing', path, left(k, 100));
     end if;

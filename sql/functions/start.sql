@@ -21,12 +21,15 @@ declare
   digest bytea;
   key    bytea;
   env    text;
-  id     text;
+  wanted text;
 begin
   perform towpath.check_start(p_class, p_disposition, p_spec, o);
   env := coalesce(o ->> 'env_id', towpath.env_put(o -> 'env'));
+  if env is not null and not exists (select 1 from towpath.env e where e.id = env) then
+    perform towpath.fail('TW404', format('unknown env "%s"', env), 'pass its content as env once');
+  end if;
   key := towpath.digest(o ->> 'idempotency_key');
-  id := coalesce(o ->> 'id', towpath.new_id('p'));
+  wanted := coalesce(o ->> 'id', towpath.new_id('p'));
   digest := towpath.digest(jsonb_build_object('class', p_class, 'disposition', p_disposition, 'spec', p_spec,
                                               'options', o - '{id,env,env_id}'::text[], 'env', env));
   select * into s from towpath.session x where x.id = o ->> 'session';
@@ -35,7 +38,7 @@ begin
   insert into towpath.process (id, class, disposition, desired_state, tenant, project, profile, session_id, parent_id, spec, request_digest, key_digest,
                                status, priority, max_attempts, env_id, originator, originator_session, originator_frame, caused_by,
                                kind, label, definition, external_ref, last_seq, created_at, updated_at)
-  values (id, p_class, p_disposition, case when p_class = 'daemon' then 'up' else 'once' end,
+  values (wanted, p_class, p_disposition, case when p_class = 'daemon' then 'up' else 'once' end,
           coalesce(o ->> 'tenant', s.tenant, parent.tenant, 'default'), coalesce(o ->> 'project', s.project, parent.project, 'default'),
           case when p_class = 'run' then s.profile end, s.id, parent.id, p_spec, digest, key,
           case when p_class = 'external' then 'running' else 'queued' end,
@@ -49,12 +52,12 @@ begin
   if p.id is null then
     select * into p from towpath.process x
     where x.key_digest = key and x.tenant = coalesce(o ->> 'tenant', s.tenant, parent.tenant, 'default')
-          and x.project = coalesce(o ->> 'project', s.project, parent.project, 'default') or x.id = begin_process.id
+          and x.project = coalesce(o ->> 'project', s.project, parent.project, 'default') or x.id = wanted
     order by x.key_digest is not distinct from key desc limit 1;
     if p.request_digest is distinct from digest or p.key_digest is distinct from key then
       perform towpath.fail('TW40I',
         case when key is not null and p.key_digest is not distinct from key then 'idempotency_key was used for another request'
-             else format('process "%s" exists with another request', id) end,
+             else format('process "%s" exists with another request', wanted) end,
         format('process "%s" has it; use a new one for a new request', p.id));
     end if;
     return p.id;
@@ -69,9 +72,6 @@ begin
   end if;
   if s.tenant <> p.tenant or s.project <> p.project then
     perform towpath.fail('TW409', format('session "%s" belongs to tenant "%s", project "%s"', s.id, s.tenant, s.project));
-  end if;
-  if env is not null and not exists (select 1 from towpath.env e where e.id = env) then
-    perform towpath.fail('TW404', format('unknown env "%s"', env), 'pass its content as env once');
   end if;
   insert into towpath.event_type (process_no, name, schema)
   select p.no, e.key, e.value from jsonb_each(coalesce(o -> 'event_types', '{}')) e;
@@ -162,12 +162,12 @@ comment on function towpath.check_start(text, text, jsonb, jsonb) is 'Refuses wh
 create or replace function towpath.env_put(body jsonb) returns text
 language plpgsql volatile as $$
 declare
-  id text := 'env:sha256:' || encode(sha256(convert_to(towpath.canonical(body), 'UTF8')), 'hex');
+  name text := 'env:sha256:' || encode(sha256(convert_to(towpath.canonical(body), 'UTF8')), 'hex');
 begin
-  if id is not null then
-    insert into towpath.env as e (id, body, created_at) values (env_put.id, env_put.body, towpath.now()) on conflict do nothing;
+  if name is not null then
+    insert into towpath.env as e (id, body, created_at) values (name, env_put.body, towpath.now()) on conflict do nothing;
   end if;
-  return id;
+  return name;
 exception when statement_too_complex then
   perform towpath.fail('TW413', 'env is nested too deeply');
 end $$;
