@@ -3,6 +3,7 @@ package worker
 import (
 	"cmp"
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -220,8 +221,9 @@ func backend(ctx context.Context, registry *profiles.Registry, room *capacity, n
 		return turn.Backend{}, err
 	}
 	l := p.Permits.Limits
+	snapshot := p.Module.Snapshot()
 	return turn.Backend{
-		Run: p.Module.Run, Digest: p.Digest, InDoubt: string(p.Permits.Limits.InDoubt), HTTP: p.Egress, Redact: p.Secrets.Redact, Config: p.Permits.Config,
+		Run: p.Module.Run, Digest: p.Digest + "/" + hex.EncodeToString(snapshot[:]), InDoubt: string(p.Permits.Limits.InDoubt), HTTP: p.Egress, Redact: p.Secrets.Redact, Config: p.Permits.Config,
 		Limits:  turn.Limits{EventBytes: l.Event, EventsBytes: l.Events, Handles: l.Handles, Calls: l.CallsPerSecond, Idle: l.Idle},
 		Release: func() { room.leave(name); p.Release() },
 	}, nil

@@ -14,7 +14,8 @@ import (
 
 // Module is a loaded plugin, as the engine makes it. It is safe for concurrent use.
 type Module interface {
-	Digest() [32]byte // SHA-256 of the file
+	Digest() [32]byte   // SHA-256 of the file
+	Snapshot() [32]byte // SHA-256 of the state that its turns begin with
 	Manifest() hostabi.Manifest
 	Run(ctx context.Context, host hostabi.Host) error
 	Close(ctx context.Context) error

@@ -30,6 +30,7 @@ type fakeModule struct {
 }
 
 func (m *fakeModule) Digest() [32]byte           { return sha256.Sum256(m.wasm) }
+func (m *fakeModule) Snapshot() [32]byte         { return sha256.Sum256(m.wasm) }
 func (m *fakeModule) Manifest() hostabi.Manifest { return m.manifest }
 func (m *fakeModule) Run(context.Context, hostabi.Host) error {
 	if m.closed.Load() > 0 {

@@ -102,7 +102,7 @@ func parseEntry(b []byte) (entry, []byte, error) {
 // head is what a turn began with: the first entry of its journal. A replay begins with the same.
 type head struct {
 	Semantics int             `json:"semantics"`
-	Module    string          `json:"module"` // digest
+	Module    string          `json:"module"` // Backend.Digest
 	Request   json.RawMessage `json:"request"`
 }
 

@@ -66,7 +66,7 @@ func (x *execution) load(ctx context.Context) (why string, err error) {
 	case h.Semantics != semantics:
 		return fmt.Sprintf("its journal has semantics %d, this worker %d", h.Semantics, semantics), nil
 	case h.Module != x.backend.Digest:
-		return fmt.Sprintf("it began with module %.12s, this node has %.12s", h.Module, x.backend.Digest), nil
+		return fmt.Sprintf("it began with module %s, this node has %s", h.Module, x.backend.Digest), nil
 	}
 	if x.seqs, err = x.runner.Store.Emitted(ctx, x.owner.No); err != nil {
 		return "", err

@@ -30,7 +30,7 @@ type Limits struct {
 // Backend is what a turn needs of its profile, for the length of one attempt.
 type Backend struct {
 	Run     func(context.Context, hostabi.Host) error // a fresh instance of the module
-	Digest  string                                    // of the module
+	Digest  string                                    // of the module and the state that its turns begin with: a replay needs both
 	HTTP    Outbound
 	Redact  func([]byte) []byte // scrubs exact secret values; nil when there are none
 	Config  json.RawMessage
