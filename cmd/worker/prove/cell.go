@@ -96,6 +96,7 @@ func (l *lane) play(ctx context.Context, id string, cell Cell, want string, r *R
 		where p.id = $1 and p.finalized_at is null order by j.first_n desc limit 1), 0)`, id).Scan(&open); err != nil {
 		return err
 	}
+	sent := l.provider.asked()
 	if err := l.strike(ctx, cell.Fault, victim); err != nil {
 		return fmt.Errorf("fault: %w", err)
 	}
@@ -116,7 +117,7 @@ func (l *lane) play(ctx context.Context, id string, cell Cell, want string, r *R
 	if err != nil {
 		return err
 	}
-	return l.judge(ctx, id, cell, want, asked, open, r)
+	return l.judge(ctx, id, cell, want, asked, sent, open, r)
 }
 
 // blocked waits until the armed turn stands at its point, and says on which node.
@@ -144,8 +145,9 @@ func (l *lane) blocked(ctx context.Context, id string) (*child, turn.Point, erro
 	return nil, p.point, fmt.Errorf("turn %s runs on no node of ours", id)
 }
 
-// judge compares what is left of a turn with what it shall be.
-func (l *lane) judge(ctx context.Context, id string, cell Cell, want string, asked map[string]int, open int, r *Result) error {
+// judge compares what is left of a turn with what it shall be. asked and sent are the provider's counts before the turn
+// and at the fault, open is how many outside calls were in doubt then.
+func (l *lane) judge(ctx context.Context, id string, cell Cell, want string, asked, sent map[string]int, open int, r *Result) error {
 	h, err := l.history(ctx, id)
 	if err != nil {
 		return err
@@ -163,10 +165,8 @@ func (l *lane) judge(ctx context.Context, id string, cell Cell, want string, ask
 		again := h.reissued[key]
 		r.Reissued += again
 		delete(h.reissued, key)
-		if unsent := cell.Name == turn.AtIntent && again > 0; unsent {
-			n++ // the intent was committed, the request had not left
-		}
-		if n != 1+again {
+		unsent := again > 0 && sent[key] == asked[key] // the intent was committed, the request had not left
+		if n != 1+again && !(unsent && n == again) {
 			return fmt.Errorf("call %s was asked %d times, %d times reported as made again", key, n, again)
 		}
 	}
