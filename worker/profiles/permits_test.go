@@ -96,7 +96,7 @@ func TestAnEmptyPermitFilePermitsNothing(t *testing.T) {
 		t.Errorf("permits are %+v", p)
 	}
 	want := Limits{Memory: 64 << 20, Turn: 10 * time.Minute, Idle: 5 * time.Minute, CallsPerSecond: 20000,
-		Event: 1 << 20, Events: 64 << 20, Handles: 16, Capacity: 8, Attempts: 3, InDoubt: InDoubtRetry}
+		Event: 1 << 20, Events: 64 << 20, Handles: 16, Capacity: 100, Attempts: 3, InDoubt: InDoubtRetry}
 	if p.Limits != want || DefaultLimits() != want {
 		t.Errorf("limits are %+v, want %+v", p.Limits, want)
 	}
