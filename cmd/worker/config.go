@@ -16,6 +16,7 @@ import (
 	"github.com/caarlos0/env/v11"
 	"github.com/spf13/pflag"
 
+	"github.com/towpath/towpath/queue"
 	"github.com/towpath/towpath/store/embedded"
 )
 
@@ -133,12 +134,10 @@ func (list settings) explain(err error, vars map[string]string) error {
 	return errors.Join(errs...)
 }
 
-var allQueues = []string{"turns", "lifecycle", "gc"}
-
 func (c config) check() error {
 	for _, name := range c.Queues {
-		if !slices.Contains(allQueues, name) {
-			return fmt.Errorf("--queues (TOWPATH_QUEUES) names %q: the queues are %s", name, strings.Join(allQueues, ", "))
+		if !slices.Contains(queue.Queues(), name) {
+			return fmt.Errorf("--queues (TOWPATH_QUEUES) names %q: the queues are %s", name, strings.Join(queue.Queues(), ", "))
 		}
 	}
 	if len(c.Queues) == 0 {

@@ -15,8 +15,8 @@
 // # Signals
 //
 // SIGTERM or SIGINT once: take no new jobs, let turns finish for TOWPATH_SOFT_STOP, then give the rest back to the
-// queue without a spent attempt, for which there is TOWPATH_HARD_STOP. Twice: die; the turns begin again elsewhere
-// when their leases lapse, and the next start stops the private Postgres that was left behind.
+// queue without a spent attempt, for which there is TOWPATH_HARD_STOP. Twice: exit at once; another node takes the turns
+// over as it does from one that died, and the next start stops the private Postgres that was left behind.
 // A client that follows a turn stops following; the turn goes on.
 //
 // # Output and exit codes
@@ -29,5 +29,5 @@
 //	3    a followed turn was cancelled
 //	4    a followed turn was abandoned: its attempts are spent
 //	5    the database cannot be reached, or is not migrated
-//	130  following was interrupted
+//	130  following was interrupted, or a second signal came
 package main

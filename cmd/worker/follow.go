@@ -177,7 +177,7 @@ func (v *viewer) say(text string) error {
 	if text == "" {
 		return nil
 	}
-	if v.shared && v.logOpen {
+	if v.logOpen {
 		fmt.Fprintln(v.log)
 		v.logOpen = false
 	}
