@@ -31,7 +31,7 @@ begin
   if not found then
     perform towpath.check_run(r);
     insert into towpath.runner_job (id, run_no, seq, key_digest, digest, spec, created_at)
-    select towpath.new_id('j'), r.no, coalesce(max(x.seq), 0) + 1, towpath.digest(idempotency_key), request, towpath.redact(spec), towpath.now()
+    select towpath.new_id('j'), r.no, coalesce(max(x.seq), 0) + 1, towpath.digest(idempotency_key), request, towpath.redact(runner_job_put.spec), towpath.now()
     from towpath.runner_job x where x.run_no = r.no
     returning * into j;
   elsif j.digest <> request then
