@@ -49,6 +49,8 @@ type execution struct {
 	order    []string // keys of delta, in the order of their first write
 	result   []byte
 	second   second
+	offline  bool // a re-run from the journal alone, see Offline
+	ended    bool // it has come to the journal's end
 	inbox    *inbox
 	running  sync.WaitGroup // streams
 

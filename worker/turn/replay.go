@@ -115,11 +115,17 @@ func (x *execution) replay(o op, parts ...[]byte) (e entry, ok bool, err error) 
 	if x.replaying() {
 		e = x.past[x.n]
 		if e.op != o || e.digest != digest {
+			if x.offline {
+				return e, false, x.differ(o, parts)
+			}
 			return e, false, divergence(x.n, e, o)
 		}
 		x.n++
 		x.now = max(x.now, e.at)
 		return e, true, nil
+	}
+	if x.offline {
+		return e, false, x.differ(o, parts)
 	}
 	if x.past != nil {
 		x.log.Info("turn goes on", "replayed", len(x.past))
