@@ -36,18 +36,20 @@ comment on function towpath.apply_delta(text, bigint, text[], bytea[]) is
 
 create or replace function towpath.put_receipt(p_no bigint, p_boundary text, p_sequence integer, p_session towpath.session, p_inputs text[], p_fence bigint)
 returns void
-language sql as $$
+language plpgsql as $$
+begin
   update towpath.input i set boundary_seq = p_sequence where i.id = any(p_inputs) and i.phase = 'applied';
   insert into towpath.receipt (process_no, seq, boundary, session_id, session_version, input_ids, digest, fence, at)
-  values (p_no, p_sequence, p_boundary, p_session.id, p_session.version, p_inputs, coalesce(p_session.digest, ''), p_fence, towpath.now())
-$$;
+  values (p_no, p_sequence, p_boundary, p_session.id, p_session.version, p_inputs, coalesce(p_session.digest, ''), p_fence, towpath.now());
+end $$;
 comment on function towpath.put_receipt(bigint, text, integer, towpath.session, text[], bigint) is
 'Writes the proof that a boundary was applied, and notes it on the inputs that it took in.';
 
 create or replace function towpath.next_receipt(p_no bigint) returns integer
-language sql stable as $$
-  select coalesce(max(r.seq), 0) + 1 from towpath.receipt r where r.process_no = p_no
-$$;
+language plpgsql stable as $$
+begin
+  return (select coalesce(max(r.seq), 0) + 1 from towpath.receipt r where r.process_no = p_no);
+end $$;
 comment on function towpath.next_receipt(bigint) is 'Number of the next boundary of a locked process.';
 
 create or replace function towpath.atomic_apply(

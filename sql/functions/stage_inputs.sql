@@ -1,19 +1,21 @@
 create or replace function towpath.bind_waiting(p_session text, p_no bigint) returns void
-language sql as $$
+language plpgsql as $$
+begin
   update towpath.input i set process_no = p_no, updated_at = towpath.now()
-  where i.session_id = p_session and i.process_no is null and i.finalized_at is null
-$$;
+  where i.session_id = p_session and i.process_no is null and i.finalized_at is null;
+end $$;
 comment on function towpath.bind_waiting(text, bigint) is 'Gives a process what waited for the session''s next turn.';
 
 create or replace function towpath.unbind(p_no bigint) returns void
-language sql as $$
+language plpgsql as $$
+begin
   update towpath.input i set updated_at = towpath.now(),
     phase = case when i.attempts >= 3 then 'abandoned' else 'queued' end,
     reason = case when i.attempts >= 3 then 'max_attempts_exhausted' end,
     finalized_at = case when i.attempts >= 3 then towpath.now() end,
     process_no = case when i.attempts >= 3 then i.process_no end
-  where i.process_no = p_no and i.phase in ('queued', 'staged') and i.policy ->> 'apply' = 'wait'
-$$;
+  where i.process_no = p_no and i.phase in ('queued', 'staged') and i.policy ->> 'apply' = 'wait';
+end $$;
 comment on function towpath.unbind(bigint) is
 'What waited for a turn that has ended without seeing it waits for the next one, three times at most: one that no turn survives does not block the others.';
 
