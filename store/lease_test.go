@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/towpath/towpath/store"
@@ -386,4 +387,9 @@ func TestAJobOfAnOlderGenerationClaimsNothing(t *testing.T) {
 	if a := claim(1); a != store.ActionBusy {
 		t.Errorf("its duplicate: %s", a)
 	}
+}
+
+func incarnation(w *world, id string) uuid.UUID {
+	w.Helper()
+	return get[uuid.UUID](w, "select l.incarnation from towpath.lease l join towpath.process p on p.no = l.process_no where p.id = $1", id)
 }

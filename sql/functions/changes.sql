@@ -20,7 +20,7 @@ begin
     end if;
     at_xid := part[2]::xid8; at_no := part[3]; at_id := part[4];
     -- A cursor from the future was given out by a database that this one was restored from.
-    if part[1]::bigint <> epoch or at_xid >= pg_snapshot_xmax(pg_current_snapshot()) then
+    if part[1]::bigint <> epoch or at_xid > pg_snapshot_xmax(pg_current_snapshot()) then
       perform towpath.fail('TW40R', 'the feed has begun anew since this cursor', 'read everything once more, from a cursor of towpath.changes_now()');
     end if;
   end if;
