@@ -6,6 +6,7 @@ returns table (process_no bigint, last_seq bigint)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t timestamptz := towpath.now();
+  hot boolean := towpath.suspect(array_to_string(append.data, ' '));
 begin
   if exists (select from unnest(types) e(type) where starts_with(e.type, 'process.')
              and e.type not in ('process.in_doubt', 'process.reissued', 'process.retracted')) then
@@ -25,7 +26,7 @@ begin
     from unnest(event_fences, types, append.data) with ordinality e(fence, type, data, ord) join owned o using (fence)
   ), stored as (
     insert into towpath.event as v (process_no, seq, type, data, fence, at)
-    select f.no, f.seq, f.type, towpath.event_data(f.data), f.fence, t from fresh f
+    select f.no, f.seq, f.type, case when hot then towpath.event_data(f.data) else f.data::jsonb end, f.fence, t from fresh f
   ), counted as (
     update towpath.process p set last_seq = c.last from (select f.no, max(f.seq) as last from fresh f group by f.no) c
     where p.no = c.no

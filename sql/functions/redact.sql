@@ -20,6 +20,13 @@ begin
 end $$;
 comment on function towpath.redact(jsonb) is 'Removes what looks like a credential, by key name and by shape. Exact secrets are scrubbed on the node before.';
 
+create or replace function towpath.suspect(value text) returns boolean
+language plpgsql immutable parallel safe as $$
+begin
+  return value ~* '"(authorization|proxy-authorization|(x-)?api[_-]?key|password|passwd|secret|client[_-]?secret|private[_-]?key|access[_-]?token|refresh[_-]?token|id[_-]?token|cookie|set-cookie)"|\msk-|\mgh[pousr]_|AKIA|eyJ|PRIVATE KEY|\\u';
+end $$;
+comment on function towpath.suspect(text) is 'Whether JSON text may hold what looks like a credential. A call costs more than its bytes: ask once about many.';
+
 create or replace function towpath.event_data(value text) returns jsonb
 language plpgsql immutable parallel safe as $$
 declare
@@ -29,7 +36,7 @@ begin
   if (strpos(low, 'sk-') > 0 or strpos(low, 'pass') > 0 or strpos(low, 'secret') > 0 or strpos(low, 'authorization') > 0
       or strpos(low, 'api') > 0 or strpos(low, 'token"') > 0 or strpos(low, 'cookie') > 0 or strpos(low, 'private') > 0
       or strpos(low, 'gh') > 0 or strpos(low, 'akia') > 0 or strpos(low, 'eyj') > 0 or strpos(low, '\u') > 0)
-     and value ~* '"(authorization|proxy-authorization|(x-)?api[_-]?key|password|passwd|secret|client[_-]?secret|private[_-]?key|access[_-]?token|refresh[_-]?token|id[_-]?token|cookie|set-cookie)"|sk-|gh[pousr]_|AKIA|eyJ|PRIVATE KEY|\\u'
+     and towpath.suspect(value)
   then
     return towpath.redact(value::jsonb);
   end if;
