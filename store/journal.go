@@ -31,3 +31,28 @@ func (s *Store) Park(ctx context.Context, o Owner, wait json.RawMessage) error {
 func (s *Store) Resolve(ctx context.Context, id, decision string) (string, error) {
 	return one(ctx, s, "resolve", pgx.RowTo[string], "select towpath.resolve($1, $2)", id, decision)
 }
+
+// EmittedOf is Emitted by a turn's id, running or not.
+func (s *Store) EmittedOf(ctx context.Context, id string) ([]int64, error) {
+	return all(ctx, s, "emitted", pgx.RowTo[int64], "select e from towpath.process p, towpath.emitted(p.no) e where p.id = $1", id)
+}
+
+// Fences returns the attempts of a process by the fence of their writes.
+func (s *Store) Fences(ctx context.Context, id string) (map[int64]int, error) {
+	type row struct {
+		Fence   int64 `db:"fence"`
+		Attempt int   `db:"attempt"`
+	}
+	rows, err := all(ctx, s, "fences", pgx.RowToStructByName[row],
+		"select a.fence, a.attempt from towpath.attempt a join towpath.process p on p.no = a.process_no where p.id = $1", id)
+	attempts := make(map[int64]int, len(rows))
+	for _, r := range rows {
+		attempts[r.Fence] = r.Attempt
+	}
+	return attempts, err
+}
+
+// Seed returns the deployment's secret for freezing plugins and for the digests of journals.
+func (s *Store) Seed(ctx context.Context) ([]byte, error) {
+	return one(ctx, s, "seed", pgx.RowTo[[]byte], "select towpath.digest('seed of frozen plugins')")
+}
