@@ -6,7 +6,7 @@ SUITES      ?= turn
 STAMP := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
 WASI  := GOOS=wasip1 GOARCH=wasm CGO_ENABLED=0 go
 
-.PHONY: help demo build test race fuzz bench lint generate verify check smoke postgres gcc
+.PHONY: help demo build test race fuzz bench lint features mutate generate verify check smoke postgres gcc
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,12 @@ bench: build postgres ## Measure the SUITES of "worker bench" beside their basel
 
 lint: ## Look for mistakes with staticcheck, and for imports across layers
 	@scripts/lint.sh
+
+features: ## List which test shows which row of docs/features.md
+	@go run ./scripts/features
+
+mutate: postgres ## Break each SQL function on purpose and see that a test notices
+	TOWPATH_MUTATE=1 go test -run TestEveryBreakageIsNoticed -timeout 20m ./store
 
 generate: ## Write generated files anew
 	go generate ./...
