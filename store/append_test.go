@@ -159,6 +159,7 @@ func TestSecretsAreNotStored(t *testing.T) {
 		`{"a": [{"password": "very-private"}, {"API_KEY": "very-private"}, {"api-key": {"deep": "very-private"}}]}`,
 		`{"pass\u0077ord": "very-private"}`,
 		`{"text": "\u0073k-0123456789abcdefghij"}`,
+		`{"text": "one line:\nsk-0123456789abcdefghij\tghp_0123456789abcdefghijABCDEF"}`,
 		`{"text": "ghp_0123456789abcdefghijABCDEF"}`,
 		`{"text": "AKIA0123456789ABCDEF"}`,
 		`{"text": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.sig-nature_0"}`,
