@@ -47,7 +47,8 @@
 //	session → processes by number → leases, attempts → inputs by session → river_job
 //
 // A process's session never changes, so its id is read unlocked, the session is locked, then the process
-// (towpath.locked). Who writes an input of a process has locked the process: poll too. Several processes at once are
+// (towpath.locked). Whoever holds a session's lock may lock its processes in any order: the end of a turn locks the run
+// that it is part of. Who writes an input of a process has locked the process: poll too. Several processes at once are
 // locked by append and poll alone, by number; the next turn of a session has a higher number than the one before it.
 // The renewal of leases locks nothing else. sweep skips what others have locked. The end of a River job is the last
 // lock of a transaction, since River's own statements hold these rows and nothing of ours.
@@ -88,6 +89,9 @@
 //	process.abandon_requested an operator's mark
 //	process.completed, process.failed, process.cancelled, process.abandoned
 //	                          the end, once, and nothing after it
+//
+//	command.created, command.terminal
+//	                          in a run's log: one of its commands was given, and how it ended
 //
 // A replaying owner adds process.in_doubt and process.reissued. Other types are the guest's own.
 //

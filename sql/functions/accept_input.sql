@@ -82,6 +82,8 @@ begin
     if folds then
       whole := jsonb_build_object('items', jsonb_build_array(payload));
     end if;
+    perform 1 from towpath.process p where p.no in (
+      select x.process_no from towpath.input x where x.session_id = s.id and x.scope_digest = place and x.phase = 'queued') order by p.no for no key update;
     -- The older ones end here and now: a crash cannot bring them back.
     for o in select * from towpath.input x where x.session_id = s.id and x.scope_digest = place and x.phase = 'queued' order by x.seq desc loop
       if folds then

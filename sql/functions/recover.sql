@@ -47,6 +47,7 @@ begin
     update towpath.session x set quarantine = left(wrong, 2000), updated_at = t where x.id = s.id;
     return 'quarantined';
   end if;
+  perform 1 from towpath.process p where p.session_id = s.id and p.finalized_at is null order by p.no for no key update;
   -- What somebody executes is his, and what a journal can replay is the next owner's.
   for i in select x.* from towpath.input x
            where x.session_id = s.id and x.finalized_at is null
