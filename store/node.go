@@ -24,6 +24,12 @@ func (s *Store) StopNode(ctx context.Context, n Node) error {
 	return exec(ctx, s, "stop node", "select towpath.node_stop($1, $2)", n.ID, n.Incarnation)
 }
 
+// LostNode says that a node has died and its processes are swept. It has no effect on one that holds its lock, or that
+// still has leases somebody could take over.
+func (s *Store) LostNode(ctx context.Context, n Node) error {
+	return exec(ctx, s, "lost node", "select towpath.node_lost($1, $2)", n.ID, n.Incarnation)
+}
+
 // Hold takes the lock that says the node lives, for as long as the connection does. It is false while an earlier
 // connection of the node still has it.
 func Hold(ctx context.Context, c *pgx.Conn, n Node) (bool, error) {

@@ -100,7 +100,7 @@ func (l *liveness) watch(ctx context.Context, c *pgx.Conn) error {
 			l.log.Warn("node died; its processes are taken over", "peer", *peer.ID, "processes", len(ids), "error", err)
 			if err == nil {
 				// Of no effect while some are left, for example because a client has locked them.
-				err = l.store.StopNode(ctx, store.Node{ID: *peer.ID, Incarnation: *peer.Incarnation})
+				err = l.store.LostNode(ctx, store.Node{ID: *peer.ID, Incarnation: *peer.Incarnation})
 			}
 			if err != nil {
 				return err

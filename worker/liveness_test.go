@@ -220,6 +220,26 @@ func TestANodeThatLosesItsConnectionTakesItsLockAgain(t *testing.T) {
 	}
 }
 
+// A node whose connections broke is back before its peer has swept: it lives, and is watched.
+func TestANodeThatIsBackIsNotLost(t *testing.T) {
+	r := newRing(t)
+	a, kill := r.start("a")
+	if err := r.store.LostNode(t.Context(), a); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.one("select (stopped_at is null)::text from towpath.node where id = 'a'"); got != "true" {
+		t.Error("a living node was noted as dead")
+	}
+	kill()
+	r.wait("select count(*)::text from pg_locks where locktype = 'advisory' and granted", "0")
+	if err := r.store.LostNode(t.Context(), a); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.one("select (stopped_at is null)::text from towpath.node where id = 'a'"); got != "false" {
+		t.Error("a dead node was not noted")
+	}
+}
+
 func TestNobodyTakesOverRightAfterTheServerStarted(t *testing.T) {
 	r := newRing(t)
 	r.exec("delete from towpath.clock")

@@ -16,7 +16,15 @@ language sql volatile security definer set search_path = pg_catalog, pg_temp as 
     and not exists (select from towpath.lease l join towpath.process p on p.no = l.process_no
                     where l.incarnation = node_stop.incarnation and p.disposition = 'rerunnable')
 $$;
-comment on function towpath.node_stop(text, uuid) is 'A worker leaves, or whoever has swept its processes says that it died. Without effect while it holds leases of rerunnable processes.';
+comment on function towpath.node_stop(text, uuid) is 'A worker says that it leaves. Without effect while it holds leases of rerunnable processes.';
+
+create or replace function towpath.node_lost(id text, incarnation uuid) returns void
+language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
+  -- One that has its lock again lives: the lock keeps it from saying so before this is committed.
+  select towpath.node_stop(n.id, n.incarnation) from towpath.node n
+  where n.id = node_lost.id and n.incarnation = node_lost.incarnation and pg_try_advisory_xact_lock_shared(n.lock_key)
+$$;
+comment on function towpath.node_lost(text, uuid) is 'Whoever has swept the processes of a dead worker says that it died. Without effect on one that holds its lock or leases of rerunnable processes.';
 
 create or replace function towpath.hold(node text, incarnation uuid) returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set lock_timeout = '5 s' as $$
@@ -59,12 +67,12 @@ begin
   if towpath.now() - pg_postmaster_start_time() < ttl then
     state := 'spared'; return;
   end if;
-  -- Nothing is noted here: who asked may have died as well, and nobody hears the answer. Whoever has swept says node_stop.
+  -- Nothing is noted here: who asked may have died as well, and nobody hears the answer. Whoever has swept says node_lost.
   state := case when exists (select from towpath.node x where x.id = n.id and x.incarnation = n.incarnation and x.stopped_at is null)
                 then 'lost' else 'alive' end;
 end $$;
 comment on function towpath.watch(text, interval) is
-'Waits up to ten seconds for the lock of the next node in the ring. state: alive, lost (incarnation has died: sweep it, then node_stop it), alone (no other node), spared (the server has just started).';
+'Waits up to ten seconds for the lock of the next node in the ring. state: alive, lost (incarnation has died: sweep it, then node_lost), alone (no other node), spared (the server has just started).';
 
 create or replace function towpath.nudge(pid integer) returns boolean
 language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
