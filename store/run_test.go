@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/uuid"
+
 	"github.com/towpath/towpath/store"
 )
 
@@ -413,4 +415,93 @@ func TestEverybodyAtOnceOnOneRun(t *testing.T) {
 		w.exec("select towpath.session_control('s', 'resume')")
 	}
 	w.sound()
+}
+
+// feature: C20 C21
+func TestWhoHoldsARunsTurn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	run := w.createRun("s", "")
+	turn := w.command(run, "turn", "{}", "")
+	job, args := w.deliver(turn.Process)
+	first, second := node("first"), node("second")
+	held := w.claim(first, job, args)
+	old := store.Owner{No: *held.No, Fence: *held.Fence}
+	if c := w.claim(second, job, args); c.Action != store.ActionSkip || !strings.Contains(*c.Detail, `node "first" holds the lease`) {
+		t.Errorf("while it is held: %+v", c)
+	}
+	w.shift("20 seconds")
+	if leases, err := w.store.Renew(t.Context(), first, ttl); err != nil || leases[old.No] != old.Fence {
+		t.Errorf("heartbeat: %v, %v", leases, err)
+	}
+	w.shift("20 seconds")
+	if c := w.claim(second, job, args); c.Action != store.ActionSkip {
+		t.Errorf("after a heartbeat: %+v", c)
+	}
+	// Nobody claims it, and still it is found.
+	w.shift("31 seconds")
+	if swept, err := w.store.Sweep(t.Context(), ttl, uuid.Nil, 10); err != nil || len(swept) != 1 || swept[0] != turn.Process {
+		t.Fatalf("swept %v, %v", swept, err)
+	}
+	w.commandStatus(turn.ID, "pending")
+	o, _ := w.run(turn.Process, second)
+	w.commandStatus(turn.ID, "acknowledged")
+	w.deny("TW40L", "does not own", "select towpath.finish_command($1, $2, 'completed')", turn.ID, old.Fence)
+	if stored, err := w.store.Append(t.Context(), []store.Batch{batch(old, "from the grave")}); err != nil || len(stored) != 0 {
+		t.Errorf("the old owner stored %v, %v", stored, err)
+	}
+	w.complete(o)
+	if c := w.claim(first, job, args); c.Action != store.ActionSkip || *c.Detail != "process is completed" {
+		t.Errorf("after the end: %+v", c)
+	}
+	if leases, err := w.store.Renew(t.Context(), second, ttl); err != nil || len(leases) != 0 {
+		t.Errorf("heartbeat after the end: %v, %v", leases, err)
+	}
+	w.sound()
+}
+
+// feature: C23
+func TestTheLogOfARun(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	run := w.createRun("s", "")
+	o, _ := w.run(w.command(run, "turn", "{}", "").Process, node("n"))
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for range 5 {
+				w.exec("select towpath.create_command($1, $2, '{}')", run, []string{"turn", "steer"}[i%2])
+				if _, err := w.store.Append(t.Context(), []store.Batch{batch(o, "a", "b")}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	w.sound() // no log has a gap
+	w.exec("select towpath.cancel_run($1, 'my key is sk-0123456789abcdefghij')", run)
+	var seqs []int64
+	after := int64(0)
+	for {
+		page, err := w.store.Events(t.Context(), run, after, 7)
+		w.ok(err)
+		if len(page) == 0 {
+			break
+		}
+		for _, e := range page {
+			after = e.Seq
+			seqs = append(seqs, e.Seq)
+			if strings.Contains(string(e.Data), "sk-0123") {
+				t.Errorf("event %d has a secret: %s", e.Seq, e.Data)
+			}
+		}
+	}
+	for i, seq := range seqs {
+		if seq != int64(i)+1 {
+			t.Fatalf("pages had %v", seqs)
+		}
+	}
+	w.deny("TW400", "max", "select towpath.events($1, 0, 0)", run)
+	w.deny("TW403", "database's own", "select towpath.append_event($1, 'process.completed')", run)
+	w.deny("TW400", "", "select towpath.append_event($1, 'gossip')", run)
 }
