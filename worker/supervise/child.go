@@ -1,0 +1,268 @@
+package supervise
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+const (
+	startPatience = 10 * time.Second // for a guard to say that the command runs
+	killPatience  = 5 * time.Second  // for a guard to report after Kill and the grace
+	feedPatience  = 10 * time.Millisecond
+)
+
+var (
+	// ErrGuard says that the guard of a child is dead or did not answer: how the command ended is unknown.
+	ErrGuard = errors.New("supervise: the child's guard is gone")
+	// ErrGone says that nobody reads the child's standard input any more.
+	ErrGone = errors.New("supervise: the child takes no input")
+)
+
+// Spec says what to start. There is no shell in between.
+type Spec struct {
+	Path  string        // absolute
+	Args  []string      // without the program's name
+	Dir   string        // working directory; empty: a private one that goes with the child
+	Env   []string      // nil: PATH, HOME and TMPDIR (both Dir), LANG
+	Feed  time.Duration // how long the child may live before it is fed
+	Grace time.Duration // from SIGTERM to SIGKILL
+}
+
+// Child is a command under its guard. Call Kill in the end, also after Wait: it frees what the child holds.
+type Child struct {
+	Stdout io.Reader // for one goroutine, as is Stderr; they fail once Kill is called
+	Stderr io.Reader
+
+	stdin   *os.File
+	files   []*os.File // the worker's ends of all pipes
+	letters *os.File
+	guard   *exec.Cmd
+	remove  string // a private directory
+	grace   time.Duration
+	kill    sync.Once
+	killed  chan struct{} // closed by Kill
+	done    chan struct{} // closed when exit and err are set
+	exit    Exit
+	err     error
+}
+
+// Start starts a command under a guard and returns when it runs. ctx is for starting only. The program must call
+// GuardMain first in main.
+func Start(ctx context.Context, s Spec) (*Child, error) {
+	c, err := start(ctx, s)
+	if err != nil {
+		return nil, fmt.Errorf("supervise: start %s: %w", s.Path, err)
+	}
+	return c, nil
+}
+
+func start(ctx context.Context, s Spec) (*Child, error) {
+	if err := supported(); err != nil {
+		return nil, err
+	}
+	c := &Child{grace: s.Grace, killed: make(chan struct{}), done: make(chan struct{})}
+	if s.Dir == "" {
+		dir, err := os.MkdirTemp("", "towpath-child-")
+		if err != nil {
+			return nil, err
+		}
+		s.Dir, c.remove = dir, dir
+	}
+	if s.Env == nil {
+		s.Env = environment(s.Path, s.Dir)
+	}
+	reports, err := c.spawn()
+	if err != nil {
+		c.close()
+		c.clean()
+		return nil, err
+	}
+	said := json.NewDecoder(reports)
+	err = c.instruct(ctx, reports, said, order{Path: s.Path, Argv: append([]string{s.Path}, s.Args...), Dir: s.Dir, Env: s.Env,
+		Feed: s.Feed, Grace: s.Grace, Remove: c.remove != ""})
+	go c.attend(reports, said)
+	if err != nil {
+		c.Kill()
+		<-c.done
+		return nil, err
+	}
+	return c, nil
+}
+
+// environment is all that a child is told of this machine.
+func environment(path, dir string) []string {
+	return []string{"PATH=" + filepath.Dir(path) + ":/usr/local/bin:/usr/bin:/bin", "HOME=" + dir, "TMPDIR=" + dir, "LANG=C.UTF-8"}
+}
+
+// spawn starts the guard and returns the pipe of its reports.
+func (c *Child) spawn() (reports *os.File, err error) {
+	var theirs []*os.File
+	defer func() {
+		for _, f := range theirs {
+			f.Close()
+		}
+	}()
+	// in is a pipe that the guard reads, out one that it writes.
+	in := func() *os.File {
+		r, w, pipeErr := os.Pipe()
+		if pipeErr != nil {
+			err = pipeErr
+			return nil
+		}
+		theirs, c.files = append(theirs, r), append(c.files, w)
+		return w
+	}
+	out := func() *os.File {
+		r, w, pipeErr := os.Pipe()
+		if pipeErr != nil {
+			err = pipeErr
+			return nil
+		}
+		theirs, c.files = append(theirs, w), append(c.files, r)
+		return r
+	}
+	c.stdin, c.Stdout, c.Stderr, c.letters, reports = in(), out(), out(), in(), out()
+	if err != nil {
+		return nil, err
+	}
+	c.files = c.files[:len(c.files)-1] // reports are read beyond Kill
+	c.guard = &exec.Cmd{
+		Path: guardPath, Args: []string{os.Args[0], guardWord}, Env: []string{}, Dir: "/", SysProcAttr: guardAttr(),
+		Stdin: theirs[0], Stdout: theirs[1], Stderr: theirs[2], ExtraFiles: theirs[3:],
+	}
+	if err := c.guard.Start(); err != nil {
+		reports.Close()
+		return nil, err
+	}
+	return reports, nil
+}
+
+// instruct hands the guard its order and waits until the command runs.
+func (c *Child) instruct(ctx context.Context, reports *os.File, said *json.Decoder, o order) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, startPatience, fmt.Errorf("its guard did not start within %v", startPatience))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() {
+		c.letters.SetWriteDeadline(past)
+		reports.SetReadDeadline(past)
+	})
+	var s started
+	err := json.NewEncoder(c.letters).Encode(o)
+	if err == nil {
+		err = said.Decode(&s)
+	}
+	switch {
+	case !stop():
+		return context.Cause(ctx)
+	case err != nil:
+		return fmt.Errorf("its guard did not come up (the program must call supervise.GuardMain first in main): %w", err)
+	case s.Problem != "":
+		return errors.New(s.Problem)
+	}
+	return nil
+}
+
+// past is a deadline that ends what waits.
+var past = time.Unix(1, 0)
+
+// attend waits for the guard's report and for the guard's end.
+func (c *Child) attend(reports *os.File, said *json.Decoder) {
+	defer close(c.done)
+	defer reports.Close()
+	ended := make(chan struct{})
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-c.killed:
+		case <-ended:
+			return
+		}
+		t := time.NewTimer(c.grace + killPatience)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			c.guard.Process.Kill() // ours, and not waited for
+		case <-ended:
+		}
+	}()
+	reports.SetReadDeadline(time.Time{})
+	var r report
+	err := said.Decode(&r)
+	whole := err == nil && r.Exit != nil
+	if whole {
+		c.exit = *r.Exit
+		io.Copy(io.Discard, reports) // until the guard has ended
+	} else {
+		// It is dead, or as good as dead: what is left in its session is ours. Its number is taken until Wait.
+		c.guard.Process.Kill()
+		sweep(c.guard.Process.Pid)
+		c.err = ErrGuard
+	}
+	c.guard.Wait()
+	close(ended)
+	<-watched
+	if !whole {
+		c.clean()
+	}
+}
+
+// Write writes to the child's standard input, until ctx ends. It fails with ErrGone when nobody reads there.
+func (c *Child) Write(ctx context.Context, p []byte) error {
+	stop := context.AfterFunc(ctx, func() { c.stdin.SetWriteDeadline(past) })
+	_, err := c.stdin.Write(p)
+	switch {
+	case !stop():
+		return context.Cause(ctx)
+	case err != nil:
+		return ErrGone
+	}
+	return nil
+}
+
+// CloseStdin ends the child's standard input.
+func (c *Child) CloseStdin() { c.stdin.Close() }
+
+// Feed lets the child live for d from now. It never blocks for long, and does nothing once the child has ended.
+func (c *Child) Feed(d time.Duration) {
+	c.letters.SetWriteDeadline(time.Now().Add(feedPatience))
+	json.NewEncoder(c.letters).Encode(d) // a guard that does not take it is dead or stopped: attend and Kill see to that
+}
+
+// Kill ends the child, as the package comment says, and closes the worker's ends of its pipes. It does not wait.
+// It may be called more than once, from any goroutine.
+func (c *Child) Kill() {
+	c.kill.Do(func() {
+		close(c.killed)
+		c.close()
+	})
+}
+
+// Done is closed when nothing of the child runs any more.
+func (c *Child) Done() <-chan struct{} { return c.done }
+
+// Wait returns when nothing of the child runs any more, and says how the command ended. The error is ErrGuard or nil.
+func (c *Child) Wait() (Exit, error) {
+	<-c.done
+	return c.exit, c.err
+}
+
+func (c *Child) close() {
+	for _, f := range c.files {
+		f.Close()
+	}
+}
+
+// clean removes a private directory that no guard will.
+func (c *Child) clean() {
+	if c.remove != "" {
+		os.RemoveAll(c.remove)
+	}
+}
