@@ -150,11 +150,16 @@ func (s *Store) Retry(ctx context.Context, o Owner, reason string, delay time.Du
 
 // Renew extends every lease of the node and returns those that it still holds, by process number.
 func (s *Store) Renew(ctx context.Context, n Node, ttl time.Duration) (map[int64]int64, error) {
+	return s.RenewOnly(ctx, n, ttl, nil)
+}
+
+// RenewOnly is Renew for the given processes, which the node is executing; its other leases lapse. nil means all.
+func (s *Store) RenewOnly(ctx context.Context, n Node, ttl time.Duration, executing []int64) (map[int64]int64, error) {
 	type row struct {
 		No    int64 `db:"process_no"`
 		Fence int64 `db:"fence"`
 	}
-	rows, err := all(ctx, s, "renew", pgx.RowToStructByName[row], "select * from towpath.renew($1, $2, $3)", n.ID, n.Incarnation, ttl)
+	rows, err := all(ctx, s, "renew", pgx.RowToStructByName[row], "select * from towpath.renew($1, $2, $3, $4)", n.ID, n.Incarnation, ttl, executing)
 	if err != nil {
 		return nil, err
 	}

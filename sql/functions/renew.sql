@@ -1,16 +1,18 @@
-create or replace function towpath.renew(node text, incarnation uuid, ttl interval) returns table (process_no bigint, fence bigint)
+create or replace function towpath.renew(node text, incarnation uuid, ttl interval, executing bigint[] default null) returns table (process_no bigint, fence bigint)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   update towpath.node n set seen_at = towpath.now() where n.id = renew.node and n.incarnation = renew.incarnation;
   -- A lapsed lease that nobody has taken is still its owner's.
   return query
   with held as (
-    select l.process_no from towpath.lease l where l.incarnation = renew.incarnation order by l.process_no for no key update
+    select l.process_no from towpath.lease l where l.incarnation = renew.incarnation
+      and (executing is null or l.process_no = any(executing)) order by l.process_no for no key update
   )
   update towpath.lease l set expires_at = towpath.now() + ttl from held
   where l.process_no = held.process_no and l.incarnation = renew.incarnation returning l.process_no, l.fence;
 end $$;
-comment on function towpath.renew(text, uuid, interval) is 'Extends every lease of an incarnation and returns what it still holds.';
+comment on function towpath.renew(text, uuid, interval, bigint[]) is
+'Extends the leases of an incarnation and returns what it still holds: all, or those of the processes that it is executing. What nobody executes any more lapses.';
 
 create or replace function towpath.poll(nos bigint[], fences bigint[])
 returns table (process_no bigint, kind text, id text, payload jsonb)

@@ -7,13 +7,14 @@ import (
 	"github.com/towpath/towpath/store"
 )
 
-// renew extends the node's leases every third of their time. A turn whose lease is gone ends at once and writes
+// renew extends the leases of what the node executes, every third of their time. What it does not execute lapses and
+// is found by the sweep. A turn whose lease is gone ends at once and writes
 // nothing. When the database has not answered for two lease times somebody else must be assumed to have taken over.
 func (r *Runner) renew(ctx context.Context) {
 	last := time.Now()
 	for r.pause(ctx, r.TTL/3) {
 		before := r.executions()
-		held, err := r.Store.Renew(ctx, r.Node, r.TTL)
+		held, err := r.Store.RenewOnly(ctx, r.Node, r.TTL, numbers(before))
 		if err != nil {
 			if ctx.Err() != nil {
 				return
@@ -52,4 +53,12 @@ func owners(list []*execution) []store.Owner {
 		o[i] = x.owner
 	}
 	return o
+}
+
+func numbers(list []*execution) []int64 {
+	nos := make([]int64, len(list)) // not nil, which would mean every lease
+	for i, x := range list {
+		nos[i] = x.owner.No
+	}
+	return nos
 }

@@ -140,7 +140,7 @@ func (x *execution) settleTurn(ctx context.Context, v verdict) error {
 			return nil
 		case errors.Is(err, store.ErrFence):
 			// Lapsed while the database was away, and perhaps nobody has taken it: then it is still ours.
-			if held, renewErr := x.runner.Store.Renew(ctx, x.runner.Node, x.runner.TTL); renewErr == nil && held[x.owner.No] != x.owner.Fence {
+			if held, renewErr := x.runner.Store.RenewOnly(ctx, x.runner.Node, x.runner.TTL, []int64{x.owner.No}); renewErr == nil && held[x.owner.No] != x.owner.Fence {
 				x.log.Warn("turn was taken over; its end is dropped")
 				return nil
 			}

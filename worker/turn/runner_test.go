@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -517,100 +516,19 @@ func TestARefusedEventEndsItsOwnTurnOnly(t *testing.T) {
 	b.check()
 }
 
-func TestLimitsEndATurnByName(t *testing.T) {
+func TestALeaseThatNobodyExecutesLapses(t *testing.T) {
 	b := newBench(t)
-	b.limits = Limits{EventBytes: 100, EventsBytes: 250, Handles: 1, Calls: 1000, Idle: 50 * time.Millisecond}
-	p := b.run(func(ctx context.Context, h hostabi.Host) error {
-		var refused *hostabi.Error
-		if _, err := h.Emit(ctx, []byte(`{"type":"x","v":"`+strings.Repeat("y", 100)+`"}`)); !errors.As(err, &refused) || refused.Code != hostabi.E2BIG {
-			t.Errorf("a large event: %v", err)
-		}
-		var err error
-		for range 10 {
-			if _, err = h.Emit(ctx, []byte(`{"type":"x","v":"`+strings.Repeat("y", 50)+`"}`)); err != nil {
-				break
-			}
-		}
-		if !errors.As(err, &refused) || refused.Code != hostabi.EQUOTA {
-			t.Errorf("many events: %v", err)
-		}
-		_, err = h.Wait(ctx, 0, -1)
-		return err
-	})
-	if p.Status != "failed" || *p.FailureKind != "idle" {
-		t.Errorf("%s %s", p.Status, p.Outcome)
+	id := b.submit("")
+	p := b.process(id)
+	c, err := b.store.Claim(t.Context(), b.runner.Node, *p.RiverJobID, fmt.Appendf(nil, `{"process_id":%q,"generation":1}`, id), time.Minute)
+	if err != nil || c.Action != store.ActionRun {
+		t.Fatalf("claim: %+v, %v", c, err)
 	}
-}
-
-type roundTrip func(ctx context.Context, head hostabi.HTTPHead, body []byte, own http.Header) (*http.Response, error)
-
-func (f roundTrip) Open(ctx context.Context, head hostabi.HTTPHead, body []byte, own http.Header) (*http.Response, error) {
-	return f(ctx, head, body, own)
-}
-
-func TestAnExchangeStreamsAsRecords(t *testing.T) {
-	b := newBench(t)
-	var keys []string
-	b.out = roundTrip(func(_ context.Context, head hostabi.HTTPHead, body []byte, own http.Header) (*http.Response, error) {
-		keys = append(keys, own.Get("Idempotency-Key"))
-		if head.URL == "https://nowhere/" {
-			return nil, hostabi.Errorf(hostabi.EDENIED, "not permitted")
-		}
-		return &http.Response{StatusCode: 200, Header: http.Header{"X-A": {"1"}}, Body: io.NopCloser(strings.NewReader("re:" + string(body)))}, nil
-	})
-	p := b.run(func(ctx context.Context, h hostabi.Host) error {
-		ok, err := h.HTTPOpen(ctx, []byte(`{"method":"POST","url":"https://somewhere/"}`), []byte("ping"))
-		if err != nil {
-			return err
-		}
-		var got []string
-		for {
-			r, err := h.Wait(ctx, ok, -1)
-			if err != nil {
-				return err
-			}
-			got = append(got, fmt.Sprintf("%d %d %s", r.Kind, r.Code, r.Payload))
-			if r.Kind == hostabi.KindEnd {
-				break
-			}
-		}
-		if s := strings.Join(got, "; "); s != `1 200 {"x-a":["1"]}; 2 0 re:ping; 4 0 ` {
-			t.Errorf("records: %s", s)
-		}
-		if err := h.Close(ctx, ok); err != nil {
-			t.Error(err)
-		}
-		denied, err := h.HTTPOpen(ctx, []byte(`{"method":"GET","url":"https://nowhere/"}`), nil)
-		if err != nil {
-			return err
-		}
-		r, err := h.Wait(ctx, denied, -1)
-		if err != nil || r.Kind != hostabi.KindFailed || r.Code != -int32(hostabi.EDENIED) {
-			t.Errorf("denied: %v, %v", r, err)
-		}
-		var refused *hostabi.Error
-		if err := h.Close(ctx, 99); !errors.As(err, &refused) || refused.Code != hostabi.EBADF {
-			t.Errorf("closing a stranger: %v", err)
-		}
-		return finish(ctx, h)
-	})
-	if p.Status != "completed" || len(keys) != 2 || keys[0] == keys[1] || keys[0] == "" {
-		t.Errorf("%s, keys %v", p.Status, keys)
+	held, err := b.store.RenewOnly(t.Context(), b.runner.Node, time.Minute, numbers(b.runner.executions()))
+	if err != nil || len(held) != 0 {
+		t.Errorf("the node that executes nothing renewed %v, %v", held, err)
 	}
-}
-
-func TestSecretsStayOnTheNode(t *testing.T) {
-	b := newBench(t)
-	b.redact = func(p []byte) []byte { return []byte(strings.ReplaceAll(string(p), "hunter2", "[redacted:PW]")) }
-	p := b.run(func(ctx context.Context, h hostabi.Host) error {
-		emit(ctx, t, h, "the password is hunter2")
-		if err := h.KVSet(ctx, "k", []byte("hunter2")); err != nil {
-			return err
-		}
-		return h.Finish(ctx, []byte(`{"status":"completed","text":"hunter2"}`))
-	})
-	v, err := b.store.KVGet(t.Context(), *p.Session, "k")
-	if all := b.log(p.ID) + string(p.Outcome) + string(v); err != nil || strings.Contains(all, "hunter2") {
-		t.Errorf("the secret is stored: %s", all)
+	if held, err = b.store.RenewOnly(t.Context(), b.runner.Node, time.Minute, []int64{*c.No}); err != nil || held[*c.No] != *c.Fence {
+		t.Errorf("the node that executes it renewed %v, %v", held, err)
 	}
 }

@@ -1,0 +1,189 @@
+package turn
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/towpath/towpath/hostabi"
+	"github.com/towpath/towpath/worker/egress"
+	"github.com/towpath/towpath/worker/supervise"
+)
+
+// Command is what an operator's permit makes of a guest's wish for a child.
+type Command struct {
+	Path  string // absolute
+	Args  []string
+	Fill  func([]byte) ([]byte, error) // replaces the placeholders of standard input; an *hostabi.Error refuses
+	Scrub func() *egress.Scrubber      // for one stream of output
+}
+
+// leaseMargin is how long before a lease may lapse its turn's children are told to end. Half of it is their grace.
+func leaseMargin(ttl time.Duration) time.Duration { return min(2*time.Second, ttl/4) }
+
+// brood is the children of all turns of a node. They are fed when the leases are renewed: nobody takes a turn over
+// while a child of it runs.
+type brood struct {
+	mu      sync.Mutex
+	renewed time.Time // when the last renewal that succeeded was asked for
+	members map[*supervise.Child]*execution
+}
+
+// allowance is how long a child may live by what is known of its turn's lease; mu is held.
+func (b *brood) allowance(x *execution) time.Duration {
+	since := x.began
+	if b.renewed.After(since) {
+		since = b.renewed
+	}
+	ttl := x.runner.TTL
+	return max(0, time.Until(since.Add(ttl-leaseMargin(ttl))))
+}
+
+// raise starts a child of a turn.
+func (b *brood) raise(ctx context.Context, x *execution, c Command) (*supervise.Child, error) {
+	b.mu.Lock()
+	feed := b.allowance(x)
+	b.mu.Unlock()
+	child, err := supervise.Start(ctx, supervise.Spec{Path: c.Path, Args: c.Args, Feed: feed, Grace: leaseMargin(x.runner.TTL) / 2})
+	if err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.members == nil {
+		b.members = map[*supervise.Child]*execution{}
+	}
+	b.members[child] = x
+	child.Feed(b.allowance(x)) // the leases may have been renewed meanwhile
+	return child, nil
+}
+
+func (b *brood) leave(c *supervise.Child) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.members, c)
+}
+
+// feed is told of a renewal: when it was asked for, and whose leases it extended.
+func (b *brood) feed(asked time.Time, held func(*execution) bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.renewed = asked
+	for c, x := range b.members {
+		if held(x) {
+			c.Feed(b.allowance(x))
+		}
+	}
+}
+
+// procSpec reads the argument of proc_open.
+func procSpec(raw []byte) (hostabi.ProcSpec, error) {
+	var s hostabi.ProcSpec
+	if len(raw) > hostabi.MaxHead {
+		return s, hostabi.Errorf(hostabi.E2BIG, "the spec has %d bytes, at most %d", len(raw), hostabi.MaxHead)
+	}
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return s, hostabi.Errorf(hostabi.EINVAL, "spec: %v", err)
+	}
+	switch s.Framing {
+	case "", hostabi.FramingLines, hostabi.FramingRaw:
+	default:
+		return s, hostabi.Errorf(hostabi.EINVAL, "framing %.20q: known are %s, %s", s.Framing, hostabi.FramingLines, hostabi.FramingRaw)
+	}
+	for _, arg := range s.Args {
+		if strings.ContainsRune(arg, 0) {
+			return s, hostabi.Errorf(hostabi.EINVAL, "an argument holds a NUL")
+		}
+	}
+	return s, nil
+}
+
+// follow puts what a child says: DATA and STDERR as they come, and END once it has ended and all is put; or FAILED.
+// The end of ctx, or a FAILED, kills the child.
+func (s *stream) follow(ctx context.Context, to *inbox, framing string) {
+	defer s.child.Kill()
+	inner, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(inner, s.child.Kill)()
+	put := func(kind hostabi.Kind) func([]byte) error {
+		return func(p []byte) error {
+			if !s.put(inner, to, hostabi.Record{Kind: kind, Payload: bytes.Clone(p)}) {
+				return context.Cause(inner)
+			}
+			return nil
+		}
+	}
+	var out framer = &lines{put: put(hostabi.KindData)}
+	if framing == hostabi.FramingRaw {
+		out = raw(put(hostabi.KindData))
+	}
+	var pumps sync.WaitGroup
+	pump := func(from io.Reader, f framer) {
+		if err := frame(from, s.command.Scrub(), f); err != nil {
+			cancel(err)
+		}
+	}
+	pumps.Go(func() { pump(s.child.Stdout, out) })
+	pumps.Go(func() { pump(s.child.Stderr, raw(put(hostabi.KindStderr))) })
+	pumps.Wait()
+	select {
+	case <-s.child.Done():
+	case <-inner.Done():
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	if err := context.Cause(inner); err != nil {
+		s.fail(ctx, to, err)
+		return
+	}
+	switch exit, err := s.child.Wait(); {
+	case err != nil:
+		s.fail(ctx, to, hostabi.Errorf(hostabi.EIO, "how the child ended is unknown: %v", err))
+	case exit.Cause == supervise.Starved:
+		s.fail(ctx, to, hostabi.Errorf(hostabi.EIO, "the child was ended: this worker could not renew its lease in time"))
+	default:
+		s.put(ctx, to, hostabi.Record{Kind: hostabi.KindEnd, Code: int32(exit.Status())})
+	}
+}
+
+// feed writes to the standard input of a stream's child; no bytes close it. What a child does not take is dropped: its
+// end says more.
+func (s *stream) feed(ctx context.Context, p []byte) error {
+	if len(p) == 0 {
+		s.closed = true
+		s.child.CloseStdin()
+		return nil
+	}
+	if err := s.child.Write(ctx, p); err != nil {
+		s.deaf = true
+		if ctx.Err() != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// input is what a write to a stream means, or why it is refused.
+func (s *stream) input(handle uint32, p []byte) ([]byte, error) {
+	switch {
+	case s == nil || s.method != methodProc:
+		return nil, hostabi.Errorf(hostabi.EBADF, "handle %d is no child", handle)
+	case s.lost:
+		return nil, hostabi.Errorf(hostabi.ELOST, "the worker that had this child was lost, and the child ended with it: open it again")
+	case s.closed:
+		return nil, hostabi.Errorf(hostabi.ESTATE, "the child's standard input is closed")
+	case s.child == nil || s.deaf:
+		return nil, hostabi.Errorf(hostabi.EIO, "the child takes no input")
+	}
+	select {
+	case <-s.child.Done():
+		return nil, hostabi.Errorf(hostabi.EIO, "the child has ended")
+	default:
+		return s.command.Fill(p)
+	}
+}
