@@ -189,6 +189,10 @@ func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
 	only(ts, neg, args, "start NAME ARG…", len(args) > 0)
 	program, err := exec.LookPath("worker")
 	ts.Check(err)
+	if raced {
+		build(of(ts).t)
+		program = filepath.Join(built.dir, "worker")
+	}
 	n := &node{cmd: exec.Command(program, args[1:]...), done: make(chan struct{})}
 	n.cond = sync.NewCond(&n.mu)
 	for _, name := range scriptVariables {
@@ -335,23 +339,33 @@ func cmdBytes(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Repeat(text, count)), 0o600))
 }
 
-// built are the plugins of this test binary, made once.
+// built is what this test binary compiles, once.
 var built struct {
 	dir  string
 	once sync.Once
 	err  error
 }
 
-// module is the compiled module of a plugin.
-func module(tb testing.TB, name string) string {
+func build(tb testing.TB) {
 	tb.Helper()
 	built.once.Do(func() {
-		for name, dir := range map[string]string{"deepseek": "plugins/deepseek", "hello": "examples/01-hello"} {
-			build := exec.Command("go", "build", "-buildmode=c-shared", "-ldflags=-s -w", "-o", filepath.Join(built.dir, name+".wasm"), "./"+dir)
-			build.Dir = filepath.Join("..", "..")
-			build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
-			if out, err := build.CombinedOutput(); err != nil {
-				built.err = fmt.Errorf("build %s: %w\n%s", dir, err, out)
+		wasm := []string{"GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0"}
+		for _, b := range []struct {
+			file, folder string
+			args, env    []string
+		}{
+			{"deepseek.wasm", "./plugins/deepseek", []string{"-buildmode=c-shared", "-ldflags=-s -w"}, wasm},
+			{"hello.wasm", "./examples/01-hello", []string{"-buildmode=c-shared", "-ldflags=-s -w"}, wasm},
+			{"worker", "./cmd/worker", nil, []string{"CGO_ENABLED=0"}},
+		} {
+			if b.file == "worker" && !raced {
+				continue // the test binary itself
+			}
+			compile := exec.Command("go", append(append([]string{"build", "-o", filepath.Join(built.dir, b.file)}, b.args...), b.folder)...)
+			compile.Dir = filepath.Join("..", "..")
+			compile.Env = append(os.Environ(), b.env...)
+			if out, err := compile.CombinedOutput(); err != nil {
+				built.err = fmt.Errorf("build %s: %w\n%s", b.folder, err, out)
 				return
 			}
 		}
@@ -359,7 +373,6 @@ func module(tb testing.TB, name string) string {
 	if built.err != nil {
 		tb.Fatal(built.err)
 	}
-	return filepath.Join(built.dir, name+".wasm")
 }
 
 // permits of the test's deepseek: its provider is the stand-in.
@@ -382,7 +395,8 @@ func cmdPlugin(ts *testscript.TestScript, neg bool, args []string) {
 	only(ts, neg, args, "plugin deepseek|hello", len(args) == 1)
 	s, folder := of(ts), ts.Getenv("TOWPATH_PLUGINS")
 	ts.Check(os.MkdirAll(folder, 0o755))
-	wasm, err := os.ReadFile(module(s.t, args[0]))
+	build(s.t)
+	wasm, err := os.ReadFile(filepath.Join(built.dir, args[0]+".wasm"))
 	ts.Check(err)
 	ts.Check(os.WriteFile(filepath.Join(folder, args[0]+".wasm"), wasm, 0o600))
 	if args[0] == "deepseek" {
