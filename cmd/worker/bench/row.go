@@ -28,6 +28,8 @@ type Options struct {
 	PostgresBin string
 	// Turns is how many turns each figure is made from. Default: the suite's own, 400 for turn and 2000 for guest.
 	Turns int
+	// Kills is how many nodes the suite journal kills. Default: 20.
+	Kills int
 	// Idle is how long a node is watched doing nothing. Default: 30 s.
 	Idle time.Duration
 	// Extism is the folder of the module that the suite guest compares with; empty: it does not.
@@ -38,8 +40,9 @@ type Options struct {
 
 // suites by name.
 var suites = map[string]func(context.Context, Options, func(Row)) error{
-	"guest": guest,
-	"turn":  turns,
+	"guest":   guest,
+	"journal": journal,
+	"turn":    turns,
 }
 
 // Suites lists the names that Run takes.

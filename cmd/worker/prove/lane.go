@@ -99,7 +99,10 @@ func openLane(ctx context.Context, o Options, name string, nodes int) (_ *lane, 
 }
 
 func (l *lane) startServer(ctx context.Context) (err error) {
-	l.server, err = embedded.Start(ctx, embedded.Config{Dir: filepath.Join(l.dir, "postgres"), BinDir: l.options.PostgresBin})
+	l.server, err = embedded.Start(ctx, embedded.Config{
+		Dir: filepath.Join(l.dir, "postgres"), BinDir: l.options.PostgresBin,
+		Settings: map[string]string{"max_connections": "300"}, // the dead keep theirs for a while
+	})
 	return err
 }
 
@@ -119,7 +122,7 @@ func (l *lane) install() error {
 	return os.WriteFile(filepath.Join(folder, profile+".toml"), fmt.Appendf(nil, permits, l.provider.addr), 0o600)
 }
 
-// fill starts nodes until there are n that live, and waits until they take jobs and hold their locks.
+// fill makes it n nodes that live, and waits until they take jobs and hold their locks.
 func (l *lane) fill(ctx context.Context, n int) error {
 	var living []*child
 	for _, c := range l.nodes {
@@ -128,6 +131,10 @@ func (l *lane) fill(ctx context.Context, n int) error {
 		default:
 			living = append(living, c)
 		}
+	}
+	for len(living) > n { // there were fresh ones for the stopped
+		living[0].kill()
+		living = living[1:]
 	}
 	l.nodes = living
 	for len(l.nodes) < n {
