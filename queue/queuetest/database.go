@@ -5,14 +5,19 @@
 //	func TestX(t *testing.T) { pool := queuetest.Pool(t); … }
 //
 // Migrating takes a while, so it is done once per server and version of the SQL, into a template that tests clone.
+//
+// TOWPATH_TEST_SQL names a script that each clone runs before its test gets it: a function that is broken on purpose,
+// to see that a test notices.
 package queuetest
 
 import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"os"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/towpath/towpath/queue"
@@ -24,7 +29,27 @@ import (
 // superuser.
 func Database(tb testing.TB) string {
 	tb.Helper()
-	return pgtest.CreateDatabase(tb, pgtest.Template(tb, fingerprint(), migrate))
+	dsn := pgtest.CreateDatabase(tb, pgtest.Template(tb, fingerprint(), migrate))
+	if path := os.Getenv("TOWPATH_TEST_SQL"); path != "" {
+		if err := script(tb.Context(), dsn, path); err != nil {
+			tb.Fatalf("queuetest: %s: %v", path, err)
+		}
+	}
+	return dsn
+}
+
+func script(ctx context.Context, dsn, path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	conn, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	_, err = conn.Exec(ctx, string(text))
+	return err
 }
 
 // Pool connects to a [Database]. The pool is closed when tb ends.

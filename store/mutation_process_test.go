@@ -1,0 +1,87 @@
+package store_test
+
+func init() {
+	owned = append(owned, "functions/start.sql", "functions/scope.sql", "functions/schema.sql", "functions/transition.sql", "functions/append_event.sql",
+		"functions/complete.sql", "functions/claim_process.sql", "functions/processes_list.sql", "functions/await_output.sql", "functions/cancel_all.sql",
+		"functions/changes.sql", "functions/refold.sql", "functions/sweep.sql")
+	mutants = append(mutants, []mutant{
+		// start
+		{name: "turns are started", file: "functions/start.sql", old: "class not in ('operation', 'external')", new: "class = ''", run: "TestWhatCannotBeStarted"},
+		{name: "another request is the same", file: "functions/start.sql", old: "p.request_digest is distinct from digest or ", new: "", run: "TestAnIDStandsForOneRequest"},
+		{name: "the env is no part of the request", file: "functions/start.sql", old: ", 'env', env));", new: "));", run: "TestAnIDStandsForOneRequest"},
+		{name: "a start is checked first", file: "functions/start.sql", old: "  on conflict do nothing\n  returning * into p;", new: "  returning * into p;", run: "TestFiftyStartsWithOneIDAreOneProcess"},
+		{name: "shares are forgotten", file: "functions/start.sql", old: "jsonb_array_elements(coalesce(o -> 'share', '[]')) e;\n  insert", new: "jsonb_array_elements('[]') e;\n  insert", run: "TestAStartIsStoredBeforeAnybodyExecutesIt"},
+		{name: "a daemon has no job", file: "functions/start.sql", old: "    perform towpath.enqueue(p.id);\n", new: "    null;\n", run: "TestAStartAndItsJobAreOne"},
+		{name: "ids with #", file: "functions/start.sql", old: "'[#[:cntrl:]]' or k = 'id'", new: "'[[:cntrl:]]' or k = 'id'", run: "TestWhatCannotBeStarted"},
+		{name: "an operation without env", file: "functions/start.sql", old: " or class = 'operation' and not options ?| '{env,env_id}' then", new: " then", run: "TestWhatCannotBeStarted"},
+		{name: "an env by its spelling", file: "functions/start.sql", old: "convert_to(towpath.canonical(body), 'UTF8')", new: "convert_to(body::text, 'UTF8')", run: "TestAnEnvIsNamedByItsContent"},
+		{name: "the ended use an env", file: "functions/start.sql", old: "p.env_id = e.id and p.finalized_at is null", new: "p.env_id = e.id", run: "TestAnEnvIsNamedByItsContent"},
+		{name: "a frame is its session", file: "functions/scope.sql", old: "format('session:%s/frame:%s', who ->> 'session', who ->> 'frame')", new: "'session:' || (who ->> 'session')", run: "TestAStartInASession"},
+		{name: "anything is a scope", file: "functions/scope.sql", old: "scope !~ '^(host|host:.+|session:.+)$' or ", new: "", run: "TestCancellingMany"},
+		// events
+		{name: "schemas say anything", file: "functions/schema.sql", old: "else 'is not supported'", new: "else null", run: "TestWhatCannotBeStarted"},
+		{name: "items are not looked at", file: "functions/schema.sql", old: "elsif kind = 'array' and schema ? 'items' then", new: "elsif false then", run: "TestOnlyDeclaredEventsAreStored"},
+		{name: "nothing is required", file: "functions/schema.sql", old: "where not misfit.value ? e limit 1", new: "where false limit 1", run: "TestOnlyDeclaredEventsAreStored"},
+		{name: "what is undeclared is stored", file: "functions/append_event.sql", old: "t.process_no = p.no and t.name = add_event.type;\n  if not found then", new: "t.process_no = p.no and t.name = add_event.type;\n  if false then", run: "TestOnlyDeclaredEventsAreStored"},
+		{name: "reserved events are taken", file: "functions/append_event.sql", old: "if starts_with(type, 'process.') then", new: "if false then", run: "TestOnlyDeclaredEventsAreStored"},
+		{name: "misfits are stored", file: "functions/append_event.sql", old: "  if wrong is not null then", new: "  if false then", run: "TestOnlyDeclaredEventsAreStored"},
+		{name: "a key hides another content", file: "functions/append_event.sql", old: " and towpath.digest(e.data) = towpath.digest(stored) then", new: " then", run: "TestAKeyIsOneEvent"},
+		{name: "keys are forgotten", file: "functions/append_event.sql", old: "fence, towpath.digest(key));", new: "fence, null);", run: "TestAKeyIsOneEvent"},
+		{name: "words after the end", file: "functions/append_event.sql", old: "  if p.finalized_at is not null then", new: "  if false then", run: "TestAKeyIsOneEvent"},
+		{name: "a stale executor speaks", file: "functions/append_event.sql", old: "towpath.add_event(towpath.owned(process_no, fence), type, data, key, fence)", new: "towpath.add_event(towpath.locked((select x.id from towpath.process x where x.no = process_no)), type, data, key, fence)", run: "TestAnExecutorThatWasReplacedChangesNothing"},
+		{name: "the tail is the head", file: "functions/append_event.sql", old: "greatest((select p.last_seq from towpath.process p where p.id = process_id) - max, 0)", new: "0", run: "TestEverybodySpeaksInOneLog"},
+		// ends
+		{name: "a stale executor ends", file: "functions/complete.sql", old: "  p := towpath.owned(process_no, fence);\n", new: "", run: "TestAnExecutorThatWasReplacedChangesNothing"},
+		{name: "any end is a replay", file: "functions/complete.sql", old: "if e.seq is distinct from p.last_seq then", new: "if false then", run: "TestAProcessEndsOnce"},
+		{name: "another outcome is a replay", file: "functions/complete.sql", old: "     or towpath.digest(p.outcome) is distinct from towpath.digest(towpath.event_data(ended_alike.outcome::text)) then", new: " then", run: "TestAProcessEndsOnce"},
+		{name: "ends without keys", file: "functions/complete.sql", old: "  if key is null then", new: "  if false then", run: "TestWhoMayEndAProcess"},
+		{name: "everybody is the owner", file: "functions/complete.sql", old: "when authority = 'external_owner' then\n    denied := case when p.disposition <> 'externally_owned'", new: "when authority = 'external_owner' then\n    denied := case when false", run: "TestWhoMayEndAProcess"},
+		{name: "any workflow", file: "functions/complete.sql", old: "when p.key_digest is null or p.key_digest is distinct from towpath.digest(workflow_key) then", new: "when false then", run: "TestWhoMayEndAProcess"},
+		{name: "a workflow goes over its executor", file: "functions/complete.sql", old: "when exists (select from towpath.lease l where l.process_no = p.no and l.expires_at > towpath.now()) then", new: "when false then", run: "TestWhoMayEndAProcess"},
+		{name: "unasked reconciliation", file: "functions/complete.sql", old: "when p.abandon_request is null then", new: "when false then", run: "TestWhoMayEndAProcess"},
+		// leases
+		{name: "two have the lease", file: "functions/claim_process.sql", old: "  elsif l.expires_at > t then\n    action := 'busy'", new: "  elsif false then\n    action := 'busy'", run: "TestOneOfSixteenExecutorsWins"},
+		{name: "the same incarnation is another", file: "functions/claim_process.sql", old: "if l.incarnation = claim_process.incarnation and l.expires_at > t then", new: "if false then", run: "TestALeaseFromClaimToRelease"},
+		{name: "re-entry does not extend", file: "functions/claim_process.sql", old: "set expires_at = greatest(x.expires_at, t + ttl)", new: "set expires_at = x.expires_at", run: "TestALeaseFromClaimToRelease"},
+		{name: "anybody goes on", file: "functions/claim_process.sql", old: "elsif p.disposition = 'owner_bound' and p.first_started ->> 'incarnation' <> claim_process.incarnation::text then", new: "elsif false then", run: "TestOnlyItsOwnerGoesOnWithAnOwnerBoundProcess"},
+		{name: "any time to live", file: "functions/claim_process.sql", old: " or ttl < 3 * renew_every then", new: " then", run: "TestALeaseIsLongEnoughToBeRenewed"},
+		{name: "turns are claimed", file: "functions/claim_process.sql", old: "if p.class in ('turn', 'run', 'external') then", new: "if false then", run: "TestWhatIsNotForClaim"},
+		{name: "what waits is claimed", file: "functions/claim_process.sql", old: "elsif p.status = 'waiting' or p.next_attempt_at > t then", new: "elsif false then", run: "TestWhatIsNotForClaim"},
+		{name: "any generation", file: "functions/claim_process.sql", old: "coalesce(claim_process.generation, p.generation)", new: "p.generation", run: "TestAJobOfAnOlderGenerationClaimsNothing"},
+		{name: "a release costs an attempt", file: "functions/claim_process.sql", old: "coalesce(reason, 'released'), '0', true, 'completed')", new: "coalesce(reason, 'released'), '0', false, 'completed')", run: "TestALeaseFromClaimToRelease"},
+		{name: "anything resumes", file: "functions/claim_process.sql", old: "if p.status <> 'waiting' or p.wait ->> 'kind' = 'in_doubt' then", new: "if false then", run: "TestAWaitIsSeenAndEndsWithItsProcess"},
+		{name: "a drain takes all", file: "functions/claim_process.sql", old: "and x.finalized_at is null and x.disposition = 'owner_bound' order by", new: "and x.finalized_at is null order by", run: "TestANodeThatShutsDownEndsWhatNobodyElseMay"},
+		{name: "a drain takes others'", file: "functions/claim_process.sql", old: "where x.first_started ->> 'incarnation' = drain.incarnation::text and", new: "where", run: "TestANodeThatShutsDownEndsWhatNobodyElseMay"},
+		// the table
+		{name: "any transition", file: "functions/transition.sql", old: "if new.status <> old.status and new.finalized_at is null and not", new: "if false and not", run: "TestTheTableRefusesWhatTheFunctionsNeverDo"},
+		{name: "another starts first", file: "functions/transition.sql", old: "if old.first_started is not null and", new: "if false and", run: "TestOnlyItsOwnerGoesOnWithAnOwnerBoundProcess"},
+		{name: "another mark", file: "functions/transition.sql", old: "or old.abandon_request is not null and", new: "or false and", run: "TestGivingUpOnASilentOwner"},
+		{name: "changes out of the feed", file: "functions/transition.sql", old: "  new.change_xid := pg_current_xact_id();\n", new: "", run: "TestAFollowerMissesNoneOf48Writers|TestACursorOfTheFeed"},
+		{name: "lineage changes", sql: "drop trigger towpath_lineage on towpath.process", run: "TestAStartAndItsJobAreOne"},
+		{name: "an env changes", sql: "drop trigger towpath_fixed on towpath.env", run: "TestAnEnvIsNamedByItsContent"},
+		// lists
+		{name: "the ended are live", file: "functions/processes_list.sql", old: "when 'live' then 'p.finalized_at is null'", new: "when 'live' then 'true'", run: "TestEachKeyOfAFilter"},
+		{name: "unknown keys are let in", file: "functions/processes_list.sql", old: "  if wrong is not null then", new: "  if false then", run: "TestEachKeyOfAFilter"},
+		{name: "frames are not looked at", file: "functions/processes_list.sql", old: "case when v ? 'frame' then", new: "case when false then", run: "TestEachKeyOfAFilter"},
+		{name: "a page begins where the last ended", file: "functions/processes_list.sql", old: "(p.created_at, p.id) < (%L", new: "(p.created_at, p.id) <= (%L", run: "TestPagesHoldStillWhileProcessesComeAndGo"},
+		{name: "moments are whole", file: "functions/processes_list.sql", old: "format(' and (p.created_at, p.id) < (%L::timestamptz, %L)', left(after, 27), substr(after, 29))", new: "format(' and p.created_at < %L::timestamptz', left(after, 27))", run: "TestPagesHoldStillWhileProcessesComeAndGo"},
+		{name: "what lives has an output", file: "functions/await_output.sql", old: " where p.finalized_at is not null;", new: ";", run: "TestAwaitingManyProcesses"},
+		// many
+		{name: "one failure stops all", file: "functions/cancel_all.sql", old: "when others then", new: "when division_by_zero then", run: "TestCancellingMany"},
+		{name: "a scope cancels everything", file: "functions/cancel_all.sql", old: "where s.scope = cancel_shared.scope and p.finalized_at", new: "where p.finalized_at", run: "TestCancellingMany"},
+		{name: "the last mark stays", file: "functions/cancel_all.sql", old: "  if p.abandon_request is not null then\n    return p.abandon_request;\n  end if;\n", new: "", run: "TestGivingUpOnASilentOwner"},
+		{name: "marks after the end", file: "functions/cancel_all.sql", old: "  if p.finalized_at is not null then", new: "  if false then", run: "TestGivingUpOnASilentOwner"},
+		{name: "a live owner is given up", file: "functions/sweep.sql", old: "l.expires_at > t and l.incarnation is distinct from dead) then", new: "false) then", run: "TestTheSweepOfProcessesThatAreNoTurns"},
+		{name: "silence is evidence", file: "functions/sweep.sql", old: "      continue when p.abandon_request is null;\n", new: "      p.abandon_request := coalesce(p.abandon_request, '{}');\n", run: "TestTheSweepOfProcessesThatAreNoTurns"},
+		{name: "daemons restart at once", file: "functions/sweep.sql", old: "case p.desired_state when 'up' then towpath.backoff(p.attempts_spent) else '0' end", new: "'0'", run: "TestTheSweepOfProcessesThatAreNoTurns"},
+		{name: "daemons restart for ever", file: "functions/sweep.sql", old: "elsif p.attempts_spent >= p.max_attempts and p.desired_state = 'up' then", new: "elsif false then", run: "TestTheSweepOfProcessesThatAreNoTurns"},
+		// the feed
+		{name: "the feed runs ahead", file: "functions/changes.sql", old: "horizon xid8 := pg_snapshot_xmin(pg_current_snapshot());", new: "horizon xid8 := '9999999999';", run: "TestAFollowerMissesNoneOf48Writers|TestACursorOfTheFeed"},
+		{name: "a cursor is a transaction", file: "functions/changes.sql", old: "where (p.change_xid, p.no) > (at_xid, at_no) and", new: "where p.change_xid > at_xid and", run: "TestACursorOfTheFeed|TestAFollowerMissesNoneOf48Writers"},
+		{name: "old cursors go on", file: "functions/changes.sql", old: "if part[1]::bigint <> epoch or at_xid > pg_snapshot_xmax(pg_current_snapshot()) then", new: "if false then", run: "TestARestoredFeedBeginsAnew"},
+		{name: "foreign numbers stay", file: "functions/changes.sql", old: "  update towpath.process p set change_xid = pg_current_xact_id() where p.change_xid > pg_current_xact_id();\n", new: "", run: "TestARestoredFeedBeginsAnew"},
+		// the log
+		{name: "the log is believed", file: "functions/refold.sql", old: "if state is distinct from p.status then", new: "if false then", run: "TestARowIsWhatItsLogAddsUpTo"},
+		{name: "any outcome", file: "functions/refold.sql", old: "  if ends - '{kind,writer,authority}'::text[] is distinct from p.outcome - '{kind,writer,authority}'::text[]\n     or", new: "  if", run: "TestARowIsWhatItsLogAddsUpTo"},
+	}...)
+}
