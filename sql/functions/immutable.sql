@@ -17,3 +17,27 @@ create or replace trigger towpath_fixed before update on towpath.event
   for each statement execute function towpath.refuse_change('the log is append-only');
 create or replace trigger towpath_fixed before update on towpath.receipt
   for each statement execute function towpath.refuse_change('a receipt is written once');
+
+create or replace function towpath.process_shape() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  broken text := case
+    when new.id = '' or length(new.id) > 200 or new.id ~ '[#,[:cntrl:]]' then 'an id has 1 to 200 characters, without # and comma and control characters'
+    when (new.class = 'external') <> (new.disposition = 'externally_owned') then 'what is externally owned is external'
+    when new.class = 'turn' and (new.session_id is null or new.turn_no is null or new.profile is null) then 'a turn has a session, a number and a profile'
+    when new.class = 'operation' and new.env_id is null then 'an operation has an env'
+    when new.class in ('turn', 'external') and new.env_id is not null then 'a turn or an external process has no env'
+    when new.originator_frame is not null and new.originator_session is null then 'a frame is of a session'
+    when (new.originator_session is not null) <> starts_with(new.originator, 'session:') then 'originator and its session agree'
+    when new.commands < 0 or new.class <> 'run' and new.commands <> 0 then 'a run alone has commands'
+  end;
+begin
+  if broken is not null then
+    raise exception using errcode = 'check_violation', schema = 'towpath', table = 'process', constraint = 'process_shape',
+      message = format('process "%s": %s', new.id, broken);
+  end if;
+  return new;
+end $$;
+comment on function towpath.process_shape() is 'Checks what an INSERT decides for good, and the count of commands.';
+create or replace trigger towpath_shape before insert or update of commands on towpath.process
+  for each row execute function towpath.process_shape();

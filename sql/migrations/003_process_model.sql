@@ -8,20 +8,19 @@ create table towpath.env (
 comment on table towpath.env is 'Execution environments by content. Reclaim: prune, when no process names it; towpath.env_use counts.';
 comment on column towpath.env.id is 'SHA-256 of the canonical body.';
 
+create domain towpath.origin as text check (value ~ '^(host|session:.)');
+comment on domain towpath.origin is 'Scope that started a process.';
+
 alter table towpath.process
   add column env_id             text references towpath.env (id),
-  add column originator         text not null default 'host' check (originator ~ '^(host|session:.)'),
+  add column originator         towpath.origin not null default 'host',
   add column originator_session text,
   add column originator_frame   text,
-  add column caused_by          jsonb check (jsonb_typeof(caused_by) = 'object'),
+  add column caused_by          towpath.object,
   add column kind               text,
   add column label              text,
   add column definition         text,
-  add column external_ref       text,
-  add constraint operation_has_env check (class <> 'operation' or env_id is not null),
-  add constraint external_has_no_env check (class not in ('turn', 'external') or env_id is null),
-  add constraint frame_is_of_a_session check (originator_frame is null or originator_session is not null),
-  add constraint host_is_no_session check ((originator_session is not null) = starts_with(originator, 'session:'));
+  add column external_ref       text;
 comment on column towpath.process.env_id is 'What an operation is executed in, by content.';
 comment on column towpath.process.originator is 'Scope that started it: host, host:name, session:id or session:id/frame:id. History, gives no rights, never changes.';
 comment on column towpath.process.caused_by is 'What made its originator start it: {"occurrence", "subscription"}.';

@@ -17,7 +17,7 @@ create index session_owner on towpath.session (tenant, project, created_at, id);
 comment on column towpath.session.change_no is 'Grows with every visible change: what a reader''s position is compared with.';
 comment on column towpath.session.last_process is 'The turn that ended last, with last_status and last_failure.';
 
-alter table towpath.process add column commands integer not null default 0 check (commands >= 0 and (class = 'run' or commands = 0));
+alter table towpath.process add column commands integer not null default 0;
 comment on column towpath.process.commands is 'Number of the newest command of a run: the counter that makes their sequence gapless.';
 create index process_run on towpath.process (session_id, no) where class = 'run';
 
