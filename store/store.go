@@ -16,6 +16,9 @@ type Store struct {
 	waiting waiting // of Await
 }
 
+// pingAfter is how long a pooled connection may rest until its next use checks it first.
+const pingAfter = 30 * time.Second
+
 // New makes a Store over a pool that stays the caller's.
 func New(pool *pgxpool.Pool) *Store { return &Store{pool: pool} }
 
@@ -35,6 +38,8 @@ func Open(ctx context.Context, dsn string, pooled bool) (*pgxpool.Pool, error) {
 	if cfg.ConnConfig.ConnectTimeout == 0 {
 		cfg.ConnConfig.ConnectTimeout = 10 * time.Second
 	}
+	// pgx would ping a connection that has rested for a second: a round trip more for a node that has little to do.
+	cfg.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool { return p.IdleDuration > pingAfter }
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("store: open: %w", err)
