@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/towpath/towpath/hostabi"
 	"github.com/towpath/towpath/hostabi/engine"
 	"github.com/towpath/towpath/queue"
 	"github.com/towpath/towpath/store"
@@ -224,6 +225,7 @@ func backend(ctx context.Context, registry *profiles.Registry, room *capacity, n
 	snapshot := p.Module.Snapshot()
 	return turn.Backend{
 		Run: p.Module.Run, Digest: p.Digest + "/" + hex.EncodeToString(snapshot[:]), InDoubt: string(p.Permits.Limits.InDoubt), HTTP: p.Egress, Redact: p.Secrets.Redact, Config: p.Permits.Config,
+		Proc:    func(ctx context.Context, wish hostabi.ProcSpec) (turn.Command, error) { return command(ctx, p, wish) },
 		Limits:  turn.Limits{EventBytes: l.Event, EventsBytes: l.Events, Handles: l.Handles, Calls: l.CallsPerSecond, Idle: l.Idle},
 		Release: func() { room.leave(name); p.Release() },
 	}, nil

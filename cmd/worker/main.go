@@ -7,10 +7,12 @@ import (
 	"syscall"
 
 	"github.com/towpath/towpath/hostabi/engine"
+	"github.com/towpath/towpath/worker/supervise"
 )
 
 func main() {
 	engine.ChildMain()
+	supervise.GuardMain()
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)

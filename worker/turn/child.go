@@ -102,6 +102,35 @@ func procSpec(raw []byte) (hostabi.ProcSpec, error) {
 	return s, nil
 }
 
+// permit asks the profile for the command that a guest wants.
+func (x *execution) permit(ctx context.Context, wish hostabi.ProcSpec) (Command, error) {
+	if x.backend.Proc == nil {
+		return Command{}, hostabi.Errorf(hostabi.EDENIED, "command %.64q is not permitted: this worker starts no children for turns", wish.Name)
+	}
+	return x.backend.Proc(ctx, wish)
+}
+
+// spawn starts the child of a stream. One that does not start is a stream that fails.
+func (x *execution) spawn(ctx context.Context, s *stream, framing string) error {
+	child, err := x.runner.brood.raise(ctx, x, s.command)
+	switch {
+	case ctx.Err() != nil && err != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		x.log.Warn("a child did not start", "command", s.target, "error", err)
+		x.start(s, func(ctx context.Context) { s.fail(ctx, x.inbox, hostabi.Errorf(hostabi.EIO, "%v", err)) })
+		return nil
+	}
+	s.child = child
+	x.start(s, func(ctx context.Context) { s.follow(ctx, x.inbox, framing) })
+	// A stream that is stopped has put its last record. The turn ends no sooner than its children, all at once.
+	x.running.Go(func() {
+		child.Wait()
+		x.runner.brood.leave(child)
+	})
+	return nil
+}
+
 // follow puts what a child says: DATA and STDERR as they come, and END once it has ended and all is put; or FAILED.
 // The end of ctx, or a FAILED, kills the child.
 func (s *stream) follow(ctx context.Context, to *inbox, framing string) {
@@ -171,7 +200,7 @@ func (s *stream) feed(ctx context.Context, p []byte) error {
 // input is what a write to a stream means, or why it is refused.
 func (s *stream) input(handle uint32, p []byte) ([]byte, error) {
 	switch {
-	case s == nil || s.method != methodProc:
+	case s == nil || !s.proc:
 		return nil, hostabi.Errorf(hostabi.EBADF, "handle %d is no child", handle)
 	case s.lost:
 		return nil, hostabi.Errorf(hostabi.ELOST, "the worker that had this child was lost, and the child ended with it: open it again")

@@ -212,14 +212,38 @@ func (x *execution) ProcOpen(ctx context.Context, spec []byte) (uint32, error) {
 		return 0, err
 	}
 	e, ok, err := x.replay(opProcOpen, spec)
-	if err != nil || ok {
-		return 0, first(err, e.refusal())
+	if err != nil {
+		return 0, err
 	}
-	var s hostabi.ProcSpec
-	if err := json.Unmarshal(spec, &s); err != nil {
-		return 0, x.answer(e, 0, nil, hostabi.Errorf(hostabi.EINVAL, "spec: %v", err))
+	if ok && e.ret < 0 {
+		return 0, e.refusal()
 	}
-	return 0, x.answer(e, 0, nil, hostabi.Errorf(hostabi.EDENIED, "command %q is not permitted: this worker starts no children for turns", s.Name))
+	wish, err := procSpec(spec)
+	var command Command
+	if err == nil && !ok {
+		command, err = x.permit(ctx, wish)
+	}
+	var s *stream
+	if err == nil {
+		s, err = x.open()
+	}
+	if err != nil {
+		return 0, x.answer(e, 0, nil, err)
+	}
+	s.proc, s.method, s.target, s.command = true, "proc", wish.Name, command
+	if ok {
+		s.lost = true
+		return s.handle, nil
+	}
+	// The intent is on record before anything is started.
+	if err := x.answer(e, int64(s.handle), nil, nil); err != nil {
+		return 0, err
+	}
+	if err := x.sync(ctx); err != nil {
+		return 0, err
+	}
+	x.fault(AtIntent, e.op)
+	return s.handle, x.spawn(ctx, s, wish.Framing)
 }
 
 func (x *execution) ProcWrite(ctx context.Context, handle uint32, p []byte) error {
@@ -230,7 +254,22 @@ func (x *execution) ProcWrite(ctx context.Context, handle uint32, p []byte) erro
 	if err != nil || ok {
 		return first(err, e.refusal())
 	}
-	return x.answer(e, 0, nil, hostabi.Errorf(hostabi.EBADF, "handle %d is no child", handle))
+	s := x.streams[handle]
+	filled, err := s.input(handle, p)
+	if err != nil {
+		return x.answer(e, 0, nil, err)
+	}
+	// As with an intent: what a replay does not know of must not have been said.
+	if err := x.answer(e, 0, nil, nil); err != nil {
+		return err
+	}
+	if err := x.sync(ctx); err != nil {
+		return err
+	}
+	x.fault(AtIntent, e.op)
+	idle, stop := x.idle(ctx)
+	defer stop()
+	return s.feed(idle, filled)
 }
 
 func (x *execution) Wait(ctx context.Context, handle uint32, timeout time.Duration) (*hostabi.Record, error) {
@@ -291,6 +330,9 @@ func (x *execution) observed(r *hostabi.Record, live bool) *event {
 	switch {
 	case r.Kind == hostabi.KindFailed && r.Code == -int32(hostabi.ELOST):
 		s.ended = true
+		if s.proc { // it ended with its worker: the guest opens it again, if it wants to
+			return &event{"process.in_doubt", string(object("handle", r.Handle, "method", s.method, "target", s.target))}
+		}
 		x.lost[r.Handle] = s
 		return &event{"process.in_doubt", string(object("handle", r.Handle, "method", s.method, "target", s.target, "idempotency_key", s.key))}
 	case r.Kind == hostabi.KindEnd || r.Kind == hostabi.KindFailed:
@@ -349,6 +391,9 @@ func (x *execution) Close(ctx context.Context, handle uint32) error {
 		return first(e.refusal(), x.answerUnless(ok, e, hostabi.Errorf(hostabi.EBADF, "no handle %d", handle)))
 	}
 	s.stop()
+	if s.child != nil {
+		<-s.child.Done() // what it held is free for the next one
+	}
 	delete(x.streams, handle)
 	x.inbox.forget(handle)
 	return x.answerUnless(ok, e, nil)

@@ -13,6 +13,7 @@ import (
 func (r *Runner) renew(ctx context.Context) {
 	last := time.Now()
 	for r.pause(ctx, r.TTL/3) {
+		asked := time.Now()
 		before := r.executions()
 		held, err := r.Store.RenewOnly(ctx, r.Node, r.TTL, numbers(before))
 		if err != nil {
@@ -33,6 +34,7 @@ func (r *Runner) renew(ctx context.Context) {
 				x.cancel(errLost)
 			}
 		}
+		r.brood.feed(asked, func(x *execution) bool { return held[x.owner.No] == x.owner.Fence })
 		r.requestAll() // what a lost notification did not tell
 	}
 }

@@ -29,9 +29,11 @@ type Limits struct {
 
 // Backend is what a turn needs of its profile, for the length of one attempt.
 type Backend struct {
-	Run     func(context.Context, hostabi.Host) error // a fresh instance of the module
-	Digest  string                                    // of the module and the state that its turns begin with: a replay needs both
-	HTTP    Outbound
+	Run    func(context.Context, hostabi.Host) error // a fresh instance of the module
+	Digest string                                    // of the module and the state that its turns begin with: a replay needs both
+	HTTP   Outbound
+	// Proc gives the command that the profile permits a guest, or refuses with an *hostabi.Error; nil: none is.
+	Proc    func(context.Context, hostabi.ProcSpec) (Command, error)
 	Redact  func([]byte) []byte // scrubs exact secret values; nil when there are none
 	Config  json.RawMessage
 	Limits  Limits
@@ -70,6 +72,7 @@ type Config struct {
 type Runner struct {
 	Config
 	flusher *flusher
+	brood   brood
 
 	mu       sync.Mutex
 	running  map[string]*execution // by process id

@@ -8,6 +8,7 @@ import (
 
 	"github.com/towpath/towpath/hostabi"
 	"github.com/towpath/towpath/worker/egress"
+	"github.com/towpath/towpath/worker/supervise"
 )
 
 // ahead is how many records of one stream may lie in the inbox: beyond it the stream waits for the guest, and the
@@ -18,12 +19,18 @@ const ahead = 16
 type stream struct {
 	handle  uint32
 	method  string
-	target  string  // host of the other side
+	target  string  // host of the other side, or name of the command
 	key     string  // Idempotency-Key
 	emitted int     // events before it was opened
 	first   *stream // the lost call that this one repeats
 	lost    bool    // it belonged to an execution that died
 	ended   bool    // the guest has observed its end
+
+	proc    bool // it is a child
+	command Command
+	child   *supervise.Child // nil when it did not start
+	closed  bool             // standard input, by the guest
+	deaf    bool             // the child took no input
 
 	room   chan struct{} // a token for each record that may still be put
 	cancel context.CancelFunc
