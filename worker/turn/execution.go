@@ -39,6 +39,7 @@ type execution struct {
 	random   *rand.ChaCha8
 	streams  map[uint32]*stream
 	opened   uint32             // handles given out
+	doubtful json.RawMessage    // what outside returned; nil when it would be something else now
 	lost     map[uint32]*stream // ELOST was observed, and no request has named it in retry_of yet
 	reissued int
 	emitted  int     // events
@@ -80,7 +81,7 @@ func newExecution(r *Runner, c store.Claim) *execution {
 	x := &execution{
 		runner: r, claim: c, owner: store.Owner{No: *c.No, Fence: *c.Fence}, began: time.Now(),
 		log:     r.Logger.With("process", *c.ProcessID, "session", *c.SessionID, "profile", *c.Profile, "attempt", *c.Attempt),
-		digests: digester{r.DigestKey},
+		digests: newDigester(r.DigestKey),
 		streams: map[uint32]*stream{}, lost: map[uint32]*stream{}, delta: map[string][]byte{}, heard: map[string]bool{},
 		inbox: newInbox(),
 	}

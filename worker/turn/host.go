@@ -191,6 +191,7 @@ func (x *execution) open() (*stream, error) {
 		return nil, hostabi.Errorf(hostabi.EQUOTA, "%d handles are open: close one", len(x.streams))
 	}
 	x.opened++
+	x.doubtful = nil
 	s := newStream(x.opened)
 	x.streams[s.handle] = s
 	return s, nil
@@ -329,14 +330,14 @@ func (x *execution) observed(r *hostabi.Record, live bool) *event {
 	}
 	switch {
 	case r.Kind == hostabi.KindFailed && r.Code == -int32(hostabi.ELOST):
-		s.ended = true
+		s.ended, x.doubtful = true, nil
 		if s.proc { // it ended with its worker: the guest opens it again, if it wants to
 			return &event{"process.in_doubt", string(object("handle", r.Handle, "method", s.method, "target", s.target))}
 		}
 		x.lost[r.Handle] = s
 		return &event{"process.in_doubt", string(object("handle", r.Handle, "method", s.method, "target", s.target, "idempotency_key", s.key))}
 	case r.Kind == hostabi.KindEnd || r.Kind == hostabi.KindFailed:
-		s.ended = true
+		s.ended, x.doubtful = true, nil
 	}
 	return nil
 }
@@ -395,6 +396,7 @@ func (x *execution) Close(ctx context.Context, handle uint32) error {
 		<-s.child.Done() // what it held is free for the next one
 	}
 	delete(x.streams, handle)
+	x.doubtful = nil
 	x.inbox.forget(handle)
 	return x.answerUnless(ok, e, nil)
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 
 	"github.com/towpath/towpath/hostabi"
 )
@@ -107,10 +108,13 @@ type head struct {
 }
 
 // digester makes the digests of one turn's calls. They are keyed, so that they tell nothing of what they are of.
-type digester struct{ key []byte }
+// It belongs to one goroutine.
+type digester struct{ hash.Hash }
 
-func (d digester) of(o op, parts ...[]byte) (sum [16]byte) {
-	h := hmac.New(sha256.New, d.key)
+func newDigester(key []byte) digester { return digester{hmac.New(sha256.New, key)} }
+
+func (h digester) of(o op, parts ...[]byte) (sum [16]byte) {
+	h.Reset()
 	var size [9]byte
 	size[0] = byte(o)
 	for _, p := range parts {
