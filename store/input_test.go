@@ -207,8 +207,14 @@ func TestANewerInputSupersedesOneThatWaits(t *testing.T) {
 	o, _ := w.run(*second.Process, n)
 	third := w.accept("s", "prompt", `{"text": "5"}`, "", `{"scope": "plan"}`)
 	w.phase(second.ID, "staged")
+	_, err = w.store.Retry(t.Context(), o, "the node is lost", 0, false, []byte(`{}`), "", false)
+	w.ok(err)
+	fourth := w.accept("s", "prompt", `{"text": "6"}`, "", `{"scope": "plan"}`)
+	w.phase(second.ID, "queued")
+	w.phase(third.ID, "superseded: a newer input of its scope")
+	o, _ = w.run(*second.Process, n)
 	w.complete(o)
-	w.run(*third.Process, n)
+	w.run(*fourth.Process, n)
 	w.sound()
 }
 
