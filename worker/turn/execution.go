@@ -62,7 +62,6 @@ type execution struct {
 	size     int         // bytes in batch and in flight
 	flushing bool        // a batch of this turn is on its way
 	stored   int         // calls whose entries are committed
-	last     int64       // newest seq that a flush of this execution stored
 	closed   bool        // the rest goes with the commit that ends the turn
 	settled  *sync.Cond  // on mu: a flush came back
 	kill     *time.Timer // ends the grace of a cancel
