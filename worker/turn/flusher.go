@@ -1,6 +1,7 @@
 package turn
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -93,16 +94,64 @@ func (f *flusher) flush(ctx context.Context) {
 	for _, x := range turns {
 		x.fault(AtAppended, 0)
 	}
-	if err != nil && store.Rejected(err) && len(turns) > 1 {
-		for i, x := range turns {
-			stored, err := f.store(ctx, batches[i:i+1])
-			x.returned(batches[i], stored, err)
+	for i, x := range turns {
+		if err != nil && store.Rejected(err) {
+			f.alone(ctx, x, batches[i])
+			continue
 		}
+		f.returned(ctx, x, batches[i], stored, err)
+	}
+}
+
+// alone stores the batch of one turn.
+func (f *flusher) alone(ctx context.Context, x *execution, b store.Batch) {
+	stored, err := f.store(ctx, []store.Batch{b})
+	if err != nil && store.Rejected(err) && f.already(ctx, x, b) {
 		return
 	}
-	for i, x := range turns {
-		x.returned(batches[i], stored, err)
+	f.returned(ctx, x, b, stored, err)
+}
+
+// already settles a batch that is refused because it is stored, by a try whose answer was lost on the way.
+func (f *flusher) already(ctx context.Context, x *execution, b store.Batch) bool {
+	rows, err := f.runner.Store.Journal(ctx, *x.claim.ProcessID)
+	if err != nil || len(rows) == 0 {
+		return false
 	}
+	last := rows[len(rows)-1]
+	if last.Fence != x.owner.Fence || last.First != b.Journal.First || last.Count != b.Journal.Count || !bytes.Equal(last.Entries, b.Journal.Entries) {
+		return false
+	}
+	seqs, err := f.runner.Store.Emitted(ctx, x.owner.No)
+	if err != nil {
+		return false
+	}
+	x.mu.Lock()
+	x.stored, x.seqs = b.Journal.First+b.Journal.Count, seqs
+	x.mu.Unlock()
+	x.landed(nil)
+	return true
+}
+
+// returned settles what became of a batch. A lease that lapsed on the way is still ours if nobody has taken the turn:
+// then the batch goes again, before all that came since.
+func (f *flusher) returned(ctx context.Context, x *execution, b store.Batch, stored map[int64]int64, err error) {
+	last, ours := stored[x.owner.No]
+	switch {
+	case err != nil:
+	case ours:
+		x.mu.Lock()
+		x.numbered(b, last)
+		x.mu.Unlock()
+	default:
+		held, renewErr := f.runner.Store.RenewOnly(ctx, f.runner.Node, f.runner.TTL, []int64{x.owner.No})
+		if renewErr != nil || held[x.owner.No] == x.owner.Fence {
+			x.again(b)
+		} else {
+			err = errLost
+		}
+	}
+	x.landed(err)
 }
 
 // store tries until the database answers: an outage is nobody's failure.
@@ -132,21 +181,31 @@ func (x *execution) take() (store.Batch, bool) {
 	return b, true
 }
 
-// returned settles what take began.
-func (x *execution) returned(b store.Batch, stored map[int64]int64, err error) {
+// again puts a batch that was not stored before what has come since.
+func (x *execution) again(b store.Batch) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	since := x.batch
+	b.Types, b.Data, b.Applied = append(b.Types, since.Types...), append(b.Data, since.Data...), append(b.Applied, since.Applied...)
+	switch {
+	case b.Journal.Count == 0:
+		b.Journal = since.Journal
+	case since.Journal.Count > 0:
+		b.Journal.Entries = append(b.Journal.Entries, since.Journal.Entries...)
+		b.Journal.Count += since.Journal.Count
+		b.Journal.Open = since.Journal.Open
+	}
+	x.batch = b
+}
+
+// landed ends what take began.
+func (x *execution) landed(err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.flushing = false
-	last, ours := stored[x.owner.No]
-	if err == nil && ours {
-		x.numbered(b, last)
-	}
 	x.size = len(x.batch.Journal.Entries)
 	for _, data := range x.batch.Data {
 		x.size += len(data)
-	}
-	if err == nil && !ours {
-		err = errLost
 	}
 	if err != nil && !errors.Is(err, context.Canceled) {
 		if store.Rejected(err) {

@@ -166,7 +166,11 @@ func (x *execution) write(ctx context.Context, v verdict) error {
 	}
 	if v.status == "" {
 		if !rest.Empty() {
-			if _, err := x.runner.Store.Append(ctx, []store.Batch{rest}); err != nil {
+			stored, err := x.runner.Store.Append(ctx, []store.Batch{rest})
+			if _, ours := stored[x.owner.No]; err == nil && !ours {
+				err = store.ErrFence
+			}
+			if err != nil && !(store.Rejected(err) && x.runner.flusher.already(ctx, x, rest)) {
 				return err
 			}
 			x.mu.Lock()

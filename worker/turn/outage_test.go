@@ -1,0 +1,120 @@
+package turn
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/towpath/towpath/hostabi"
+	"github.com/towpath/towpath/store"
+)
+
+// thief is a connection that loses the answer to a statement: the server has done it, and nobody is told.
+type thief struct {
+	net.Conn
+	statement []byte
+	left      *atomic.Int32 // answers to lose
+	sent      bool
+}
+
+var errStolen = errors.New("connection reset by the test")
+
+func (c *thief) Write(p []byte) (int, error) {
+	c.sent = c.sent || bytes.Contains(p, c.statement)
+	return c.Conn.Write(p)
+}
+
+func (c *thief) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.sent && c.left.Add(-1) >= 0 {
+		_ = c.Conn.Close()
+		return 0, errStolen
+	}
+	c.sent = false
+	return n, err
+}
+
+// steal makes the bench's nodes lose the answers to some statements that hold a text.
+func (b *bench) steal(statement string, answers int32) {
+	b.t.Helper()
+	left := &atomic.Int32{}
+	left.Store(answers)
+	cfg := b.pool.Config().Copy()
+	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec // the text in every message
+	cfg.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+		return &thief{Conn: c, statement: []byte(statement), left: left}, err
+	}
+	pool, err := pgxpool.NewWithConfig(b.t.Context(), cfg)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(pool.Close)
+	b.store = store.New(pool)
+	b.runner = b.node("robbed")
+}
+
+func TestWhoseAnswerIsLostIsStoredOnce(t *testing.T) {
+	for statement, g := range map[string]guest{
+		"towpath.append(": func(ctx context.Context, h hostabi.Host) error {
+			emit(ctx, t, h, "a")
+			if err := h.(*execution).sync(ctx); err != nil {
+				return err
+			}
+			emit(ctx, t, h, "b")
+			return finish(ctx, h)
+		},
+		"towpath.finish(": func(ctx context.Context, h hostabi.Host) error {
+			emit(ctx, t, h, "a")
+			emit(ctx, t, h, "b")
+			return finish(ctx, h)
+		},
+	} {
+		t.Run(statement, func(t *testing.T) {
+			b := newBench(t)
+			b.steal(statement, 1)
+			b.guest = g
+			id := b.submitted("p")
+			if err := b.work(t.Context(), b.runner, id); err != nil {
+				t.Fatal(err)
+			}
+			got, _ := b.transcript(id)
+			if p := b.process(id); p.Status != "completed" || got != "message.delta{\"text\": \"a\"}\nmessage.delta{\"text\": \"b\"}" {
+				t.Errorf("%s %s: %s\n%s", p.Status, p.Outcome, got, b.log(id))
+			}
+			b.check()
+		})
+	}
+}
+
+// A turn that goes back stores what it has first.
+func TestAReturnWhoseAnswerIsLostKeepsTheJournal(t *testing.T) {
+	b := newBench(t)
+	b.steal("towpath.append(", 1)
+	first := true
+	b.guest = func(ctx context.Context, h hostabi.Host) error {
+		emit(ctx, t, h, "a")
+		if first {
+			first = false
+			return errors.New("the host's trouble")
+		}
+		return finish(ctx, h)
+	}
+	id := b.submitted("p")
+	for range 2 {
+		if err := b.work(t.Context(), b.runner, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p := b.process(id); p.Status != "completed" || strings.Count(b.log(id), "message.delta") != 1 {
+		t.Errorf("%s %s\n%s", p.Status, p.Outcome, b.log(id))
+	}
+	b.check()
+}
