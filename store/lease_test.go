@@ -216,7 +216,7 @@ func TestAWaitIsSeenAndEndsWithItsProcess(t *testing.T) {
 	w.sound()
 }
 
-// feature: D63 D65
+// feature: D63
 func TestOnlyItsOwnerGoesOnWithAnOwnerBoundProcess(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -216,6 +217,7 @@ func (w *world) begin() pgx.Tx {
 	w.Helper()
 	tx, err := w.pool.Begin(w.Context())
 	w.ok(err)
+	w.Cleanup(func() { _ = tx.Rollback(context.Background()) }) // the pool does not close before
 	return tx
 }
 

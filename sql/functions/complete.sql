@@ -1,6 +1,6 @@
 create or replace function towpath.complete(process_no bigint, fence bigint, status text, outcome jsonb, key text, failure_kind text default null)
 returns text
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
   p towpath.process;
 begin
