@@ -38,11 +38,10 @@ type Spec struct {
 
 // Child is a command under its guard. Call Kill in the end, also after Wait: it frees what the child holds.
 type Child struct {
-	Stdout io.Reader // for one goroutine, as is Stderr; they fail once Kill is called
+	Stdout io.Reader // fails with os.ErrClosed once Kill is called, as does Stderr
 	Stderr io.Reader
 
 	stdin   *os.File
-	files   []*os.File // the worker's ends of all pipes
 	letters *os.File
 	guard   *exec.Cmd
 	remove  string // a private directory
@@ -81,13 +80,12 @@ func start(ctx context.Context, s Spec) (*Child, error) {
 	}
 	reports, err := c.spawn()
 	if err != nil {
-		c.close()
 		c.clean()
 		return nil, err
 	}
 	said := json.NewDecoder(reports)
 	err = c.instruct(ctx, reports, said, order{Path: s.Path, Argv: append([]string{s.Path}, s.Args...), Dir: s.Dir, Env: s.Env,
-		Feed: s.Feed, Grace: s.Grace, Remove: c.remove != ""})
+		Until: clock() + s.Feed, Grace: s.Grace, Remove: c.remove != ""})
 	go c.attend(reports, said)
 	if err != nil {
 		c.Kill()
@@ -104,45 +102,40 @@ func environment(path, dir string) []string {
 
 // spawn starts the guard and returns the pipe of its reports.
 func (c *Child) spawn() (reports *os.File, err error) {
-	var theirs []*os.File
+	var ours, theirs []*os.File
 	defer func() {
 		for _, f := range theirs {
 			f.Close()
 		}
+		if err != nil {
+			for _, f := range ours {
+				f.Close()
+			}
+		}
 	}()
-	// in is a pipe that the guard reads, out one that it writes.
-	in := func() *os.File {
-		r, w, pipeErr := os.Pipe()
-		if pipeErr != nil {
-			err = pipeErr
-			return nil
+	for fd := range reportFD + 1 {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return nil, err
 		}
-		theirs, c.files = append(theirs, r), append(c.files, w)
-		return w
-	}
-	out := func() *os.File {
-		r, w, pipeErr := os.Pipe()
-		if pipeErr != nil {
-			err = pipeErr
-			return nil
+		if fd == 0 || fd == lettersFD {
+			ours, theirs = append(ours, w), append(theirs, r)
+		} else {
+			ours, theirs = append(ours, r), append(theirs, w)
 		}
-		theirs, c.files = append(theirs, w), append(c.files, r)
-		return r
 	}
-	c.stdin, c.Stdout, c.Stderr, c.letters, reports = in(), out(), out(), in(), out()
-	if err != nil {
-		return nil, err
-	}
-	c.files = c.files[:len(c.files)-1] // reports are read beyond Kill
 	c.guard = &exec.Cmd{
 		Path: guardPath, Args: []string{os.Args[0], guardWord}, Env: []string{}, Dir: "/", SysProcAttr: guardAttr(),
 		Stdin: theirs[0], Stdout: theirs[1], Stderr: theirs[2], ExtraFiles: theirs[3:],
 	}
 	if err := c.guard.Start(); err != nil {
-		reports.Close()
 		return nil, err
 	}
-	return reports, nil
+	out, errs := &output{file: ours[1], killed: c.killed}, &output{file: ours[2], killed: c.killed}
+	go out.drop(c.done)
+	go errs.drop(c.done)
+	c.stdin, c.Stdout, c.Stderr, c.letters = ours[0], out, errs, ours[lettersFD]
+	return ours[reportFD], nil
 }
 
 // instruct hands the guard its order and waits until the command runs.
@@ -233,15 +226,16 @@ func (c *Child) CloseStdin() { c.stdin.Close() }
 // Feed lets the child live for d from now. It never blocks for long, and does nothing once the child has ended.
 func (c *Child) Feed(d time.Duration) {
 	c.letters.SetWriteDeadline(time.Now().Add(feedPatience))
-	json.NewEncoder(c.letters).Encode(d) // a guard that does not take it is dead or stopped: attend and Kill see to that
+	json.NewEncoder(c.letters).Encode(clock() + d) // a guard that does not take it is dead or stopped: attend and Kill see to that
 }
 
-// Kill ends the child, as the package comment says, and closes the worker's ends of its pipes. It does not wait.
-// It may be called more than once, from any goroutine.
+// Kill ends the child, as the package comment says, and its standard input; what it still says is dropped. Kill does
+// not wait. It may be called more than once, from any goroutine.
 func (c *Child) Kill() {
 	c.kill.Do(func() {
 		close(c.killed)
-		c.close()
+		c.letters.Close()
+		c.stdin.Close()
 	})
 }
 
@@ -252,12 +246,6 @@ func (c *Child) Done() <-chan struct{} { return c.done }
 func (c *Child) Wait() (Exit, error) {
 	<-c.done
 	return c.exit, c.err
-}
-
-func (c *Child) close() {
-	for _, f := range c.files {
-		f.Close()
-	}
 }
 
 // clean removes a private directory that no guard will.

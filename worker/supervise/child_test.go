@@ -283,13 +283,17 @@ func TestOrphansThatEndLeaveNoZombies(t *testing.T) {
 }
 
 func TestTermComesFirst(t *testing.T) {
-	s := shell(`trap 'echo saved > saved; exit 0' TERM; echo ready; while :; do sleep 0.01; done`)
+	// What it says meanwhile is more than a pipe holds, and nobody reads it.
+	s := shell(`trap 'head -c 1000000 /dev/zero; head -c 1000000 /dev/zero >&2; echo saved > saved; exit 0' TERM; echo ready; while :; do sleep 0.01; done`)
 	s.Dir, s.Grace = t.TempDir(), patience
 	c := begin(t, s)
 	if _, err := c.Stdout.Read(make([]byte, 10)); err != nil {
 		t.Fatal(err)
 	}
 	c.Kill()
+	if n, err := c.Stdout.Read(make([]byte, 10)); n != 0 || !errors.Is(err, os.ErrClosed) {
+		t.Errorf("a read after Kill: %d bytes, %v", n, err)
+	}
 	if exit := ended(t, c); exit != (Exit{Cause: Killed}) {
 		t.Errorf("exit %+v", exit)
 	}

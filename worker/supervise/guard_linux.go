@@ -131,15 +131,15 @@ func (o order) watch(letters *json.Decoder, ended <-chan struct{}, orphans <-cha
 	go func() {
 		defer close(feeds)
 		for {
-			var d time.Duration
-			if letters.Decode(&d) != nil {
+			var until time.Duration
+			if letters.Decode(&until) != nil {
 				return
 			}
-			feeds <- d
+			feeds <- until
 		}
 	}()
-	deadline := time.Now().Add(o.Feed)
-	timer := time.NewTimer(o.Feed)
+	until := o.Until
+	timer := time.NewTimer(until - clock())
 	for {
 		select {
 		case <-ended:
@@ -148,17 +148,26 @@ func (o order) watch(letters *json.Decoder, ended <-chan struct{}, orphans <-cha
 			bury(pid)
 		case <-timer.C:
 			return Starved
-		case d, alive := <-feeds:
+		case later, alive := <-feeds:
 			switch {
 			case !alive:
 				return Killed
-			case time.Now().After(deadline):
+			case clock() > until:
 				return Starved // we were stopped as well
 			}
-			deadline = time.Now().Add(d)
-			timer.Reset(d)
+			until = later
+			timer.Reset(until - clock())
 		}
 	}
+}
+
+// clock is the time since the machine started, its sleep included: the same for worker and guard.
+func clock() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
+		panic(err) // every Linux has it
+	}
+	return time.Duration(t.Nano())
 }
 
 // await returns when the command has ended. It stays a zombie, so that its number and its group's stay its own.

@@ -5,6 +5,7 @@ package supervise
 import (
 	"errors"
 	"syscall"
+	"time"
 )
 
 const guardPath = ""
@@ -17,3 +18,5 @@ func supported() error { return errors.New("children are started on Linux only")
 func guardAttr() *syscall.SysProcAttr { return nil }
 
 func sweep(int) {}
+
+func clock() time.Duration { return 0 }

@@ -8,7 +8,7 @@ const guardWord = "-towpath-guard"
 
 // File descriptors of a guard, beside the command's three.
 const (
-	lettersFD = 3 // JSON in: an order, then for each feed how long it lasts, in nanoseconds
+	lettersFD = 3 // JSON in: an order, then for each feed until when it lasts, by the machine's clock
 	reportFD  = 4 // JSON out: a started, then a report
 )
 
@@ -18,7 +18,7 @@ type order struct {
 	Argv   []string
 	Dir    string
 	Env    []string
-	Feed   time.Duration
+	Until  time.Duration // by the machine's clock: what a slow start takes is not given
 	Grace  time.Duration
 	Remove bool // Dir goes with the child
 }
