@@ -90,8 +90,18 @@ func newExecution(r *Runner, c store.Claim) *execution {
 	return x
 }
 
-// call counts a host call, and sleeps to the end of the second when the turn has made too many in it.
+// call counts a host call, and sleeps to the end of the second when the turn has made too many in it. It waits for the
+// database while too much is in memory only.
 func (x *execution) call(ctx context.Context) error {
+	x.mu.Lock()
+	var err error
+	if x.size > maxUnflushed {
+		err = x.settle(ctx, func() bool { return x.size <= maxUnflushed })
+	}
+	x.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	now := time.Now()
 	if now.Sub(x.second.began) >= time.Second {
 		x.roll(now)

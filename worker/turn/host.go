@@ -69,14 +69,6 @@ func (x *execution) Emit(ctx context.Context, raw []byte) (uint32, error) {
 	if err != nil {
 		return 0, x.answer(e, 0, nil, err)
 	}
-	x.mu.Lock()
-	if x.size > maxUnflushed {
-		err = x.settle(ctx, func() bool { return x.size <= maxUnflushed })
-	}
-	x.mu.Unlock()
-	if err != nil {
-		return 0, err
-	}
 	x.emitted++
 	e.ret, e.at = int64(x.emitted), x.now
 	return uint32(e.ret), x.record(e, &ev)

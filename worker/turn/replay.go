@@ -71,8 +71,15 @@ func (x *execution) load(ctx context.Context) (why string, err error) {
 	if x.seqs, err = x.runner.Store.Emitted(ctx, x.owner.No); err != nil {
 		return "", err
 	}
+	emitted := 0
 	for _, e := range x.past {
 		x.written += int64(len(e.data))
+		if eventOf(e) > 0 {
+			emitted++
+		}
+	}
+	if emitted != len(x.seqs) {
+		return fmt.Sprintf("its journal has %d events, its log %d", emitted, len(x.seqs)), nil
 	}
 	x.request, x.n, x.stored, x.now = h.Request, 1, len(x.past), x.past[0].at
 	return "", nil
