@@ -58,6 +58,7 @@ it did, and fails when anything was lost, doubled, reordered or asked again in s
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringVar(&matrix, "matrix", "reduced", "reduced or full")
+	f.StringVar(&options.Only, "only", "", "only cells whose name holds this, such as \"intent 2, SIGSTOP\"")
 	f.IntVar(&random, "random", 0, "so many faults by chance instead of a matrix")
 	f.Uint64Var(&seed, "seed", 1, "of --random")
 	f.IntVar(&options.Lanes, "lanes", 2, "databases with nodes of their own, side by side")

@@ -51,6 +51,8 @@ func start(program string, env []string, id string, tell func(*child, report)) (
 		ready: make(chan struct{}), acks: make(chan struct{}, 1), tell: tell, out: json.NewEncoder(conn),
 	}
 	c.cmd.Env = append(env, "TOWPATH_NODE_ID="+id)
+	// A group of its own: the kernel wakes the stopped members of a group whose last parent in the terminal goes.
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	c.cmd.ExtraFiles = []*os.File{theirs}
 	c.cmd.Stderr = c.log
 	if err := c.cmd.Start(); err != nil {

@@ -51,7 +51,8 @@ type lane struct {
 	store    *store.Store
 	provider *provider
 	nodes    []*child
-	started  int // nodes, ever
+	started  int      // nodes, ever
+	failed   []string // turns of broken cells
 
 	mu     sync.Mutex
 	passed []passing
@@ -59,7 +60,7 @@ type lane struct {
 }
 
 func openLane(ctx context.Context, o Options, name string, nodes int) (_ *lane, err error) {
-	l := &lane{options: o, name: name, moved: make(chan struct{})}
+	l := &lane{options: o, name: name, failed: []string{}, moved: make(chan struct{})}
 	base := ""
 	if os.Geteuid() == 0 {
 		base = "/tmp" // root's Postgres runs as somebody else, who cannot enter every TMPDIR

@@ -22,6 +22,7 @@ type Options struct {
 	Cache       string // of compiled plugins
 	DatabaseURL string // empty: a private Postgres for each lane
 	PostgresBin string
+	Only        string    // cells whose name holds this
 	Lanes       int       // side by side; one on a named database
 	Out         io.Writer // table and violations
 	Progress    io.Writer
@@ -53,6 +54,7 @@ func Matrix(ctx context.Context, o Options, name string) (err error) {
 	if name == "full" {
 		cells = full(points, o.DatabaseURL == "")
 	}
+	cells = slices.DeleteFunc(cells, func(c Cell) bool { return !strings.Contains(c.String(), o.Only) })
 	fmt.Fprintf(o.Out, "A turn of %d host calls, %d cells, leases of %v.\n", calls(points), len(cells), LeaseTTL)
 	results := play(ctx, o, lanes, cells, want)
 	return errors.Join(table(o.Out, results, time.Since(began)), ctx.Err())
@@ -149,6 +151,9 @@ func count(points []turn.Point, like turn.Point) (n int) {
 	return n
 }
 
+// surely is how many flushes each turn has; more are a matter of time.
+const surely = 3
+
 // full has every call in memory and committed, every other point, and all faults.
 func full(points []turn.Point, own bool) (cells []Cell) {
 	seen := map[string]int{}
@@ -158,10 +163,11 @@ func full(points []turn.Point, own bool) (cells []Cell) {
 		}
 		clear(seen)
 		for _, p := range points {
-			if p.Name == turn.AtLeft {
+			seen[p.Name]++
+			late := (p.Name == turn.AtAppend || p.Name == turn.AtAppended) && seen[p.Name] > surely
+			if p.Name == turn.AtLeft || late {
 				continue
 			}
-			seen[p.Name]++
 			cell := Cell{Name: p.Name, N: seen[p.Name], Fault: fault}
 			cells = append(cells, cell)
 			if p.Name == turn.AtCall {
@@ -219,12 +225,32 @@ func (l *lane) cell(ctx context.Context, i int, cell Cell, want string) (r Resul
 			r.Cell = cell
 			return r
 		}
-		r = l.run(ctx, fmt.Sprintf("cell-%d-%d", i+1, try+1), cell, want)
+		id := fmt.Sprintf("cell-%d-%d", i+1, try+1)
+		r = l.run(ctx, id, cell, want)
+		if r.Err == nil {
+			return r
+		}
+		l.clear(ctx, id)
 		if !errors.Is(r.Err, errNotReached) {
 			return r
 		}
 	}
 	return r
+}
+
+// clear leaves nothing of a broken cell behind that could disturb the next one.
+func (l *lane) clear(ctx context.Context, id string) {
+	for _, c := range l.nodes {
+		c.kill()
+	}
+	l.failed = append(l.failed, id)
+	l.provider.release()
+	_, _ = l.store.Cancel(ctx, id, "broken", 0) // what it cannot do, check tells the next cell
+	for {
+		if repaired, err := l.store.Sweep(ctx, time.Millisecond, none, 100); err != nil || len(repaired) == 0 {
+			return
+		}
+	}
 }
 
 // table prints a line for each kind of point, and what is broken.
