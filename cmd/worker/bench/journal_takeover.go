@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"path/filepath"
 
 	"github.com/towpath/towpath/cmd/worker/prove"
 )
@@ -12,7 +11,7 @@ import (
 // takeover measures the time from kill -9 to the first live call of the turn elsewhere.
 func takeover(ctx context.Context, o Options, emit func(Row)) error {
 	took, err := prove.Takeovers(ctx, prove.Options{
-		Program: o.Program, Plugin: filepath.Join(filepath.Dir(o.Program), "plugins", "deepseek.wasm"), PostgresBin: o.PostgresBin,
+		Program: o.Program, Plugin: deepseek(o), PostgresBin: o.PostgresBin,
 	}, cmp.Or(o.Kills, 20))
 	if err != nil {
 		return err
