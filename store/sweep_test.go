@@ -38,9 +38,11 @@ func TestTheSweepDecidesByTheRow(t *testing.T) {
 	}
 	external := func(w *world, id string) {
 		w.raw("update towpath.process set class = 'external', disposition = 'externally_owned', status = 'running' where id = $1", id)
+		w.exec("select towpath.note(no, 'process.started', '{}') from towpath.process where id = $1", id)
 	}
 	mark := func(w *world, id string) {
-		w.exec(`update towpath.process set abandon_request = '{"requested_by": "me"}' where id = $1`, id)
+		_, err := w.store.RequestAbandon(w.Context(), id, "me", "")
+		w.ok(err)
 	}
 	claim := func(w *world, id string) { w.run(id, node("dead")) }
 	unstarted := func(w *world, id string) {
