@@ -63,6 +63,7 @@ ratio is value over baseline. Suites: ` + strings.Join(bench.Suites(), ", ") + `
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.IntVar(&options.Turns, "turns", 0, "turns that each figure is made from; 0: 400 for turn, 2000 for guest")
+	f.IntVar(&options.Kills, "kills", 0, "nodes that the suite journal kills; 0: 20")
 	f.DurationVar(&options.Idle, "idle", 30*time.Second, "how long an idle node is watched")
 	f.StringVar(&options.Extism, "extism", "", "folder of the module extismbench, to compare guests with Extism")
 	show.addFlag(f)

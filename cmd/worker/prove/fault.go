@@ -43,7 +43,10 @@ func (l *lane) strike(ctx context.Context, fault Fault, victim *child) error {
 		if err := victim.order(order{Go: true}); err != nil {
 			return err
 		}
-		return l.startServer(ctx)
+		if err := l.startServer(ctx); err != nil {
+			return err
+		}
+		l.pool.Reset() // the harness's own connections are gone too
 	default:
 		return fmt.Errorf("no fault %q", fault)
 	}
