@@ -306,7 +306,7 @@ func attacked(name string) int {
 
 func (a attack) suffer() error {
 	ctx := context.Background()
-	e, err := New(ctx, Config{Load: LoadLimits{Memory: 768 << 20, CPU: 8 * time.Second}})
+	e, err := New(ctx, Config{Load: LoadLimits{Memory: 768 << 20, CPU: 3 * time.Second}})
 	if err != nil {
 		return err
 	}
