@@ -55,14 +55,16 @@ smoke: postgres
 	go test -run '^$$' -bench . -benchtime 1x -timeout 10m ./...
 
 # What continuous integration runs, in this order.
-check: ## Run everything: test build verify lint race fuzz demo and each benchmark once
+check: ## Run everything: test build verify lint features race fuzz demo mutate and each benchmark once
 	$(MAKE) --no-print-directory test
 	$(MAKE) --no-print-directory build
 	$(MAKE) --no-print-directory verify
 	$(MAKE) --no-print-directory lint
+	$(MAKE) --no-print-directory features
 	$(MAKE) --no-print-directory race
 	$(MAKE) --no-print-directory fuzz FUZZTIME=3s
 	$(MAKE) --no-print-directory demo
+	$(MAKE) --no-print-directory mutate
 	$(MAKE) --no-print-directory smoke
 
 postgres:
