@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 
 	"github.com/towpath/towpath/store"
 	"github.com/towpath/towpath/worker"
@@ -53,6 +54,9 @@ var errAlone = errors.New("this command is a part of `worker prove`, which start
 
 // RunNode runs a node that obeys a harness over the socket it has inherited. Without one it refuses.
 func RunNode(ctx context.Context, cfg NodeConfig) error {
+	if _, err := syscall.Getpeername(channel); err != nil {
+		return errAlone // and the descriptor is somebody else's
+	}
 	file := os.NewFile(channel, "harness")
 	conn, err := net.FileConn(file)
 	if err != nil {
