@@ -42,6 +42,7 @@ type Options struct {
 var suites = map[string]func(context.Context, Options, func(Row)) error{
 	"guest":   guest,
 	"journal": journal,
+	"process": process,
 	"turn":    turns,
 }
 
