@@ -3,7 +3,8 @@ create or replace function towpath.claim(
   out action text, out process_id text, out process_no bigint, out session_id text, out profile text, out attempt integer,
   out fence bigint, out input jsonb, out input_id text, out version bigint, out digest bytea, out timeout_ms bigint,
   out spec jsonb, out last_seq bigint, out words boolean, out resume boolean, out detail text)
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan as $$
 declare
   gen integer;
 begin

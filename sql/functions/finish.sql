@@ -21,7 +21,8 @@ create or replace function towpath.finish(process_no bigint, fence bigint, statu
                                           journal_first integer default null, journal_count integer default null,
                                           journal_entries bytea default null)
 returns void
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan as $$
 declare
   p    towpath.process := towpath.owned(process_no, fence);
   s    towpath.session;

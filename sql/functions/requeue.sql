@@ -23,7 +23,8 @@ comment on function towpath.requeue(bigint, text, interval, boolean, text) is
 create or replace function towpath.retry(process_no bigint, fence bigint, reason text, delay interval, refund boolean default false,
                                          outcome jsonb default '{}', failure_kind text default null,
                                          anew boolean default false) returns text
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan as $$
 declare
   p towpath.process := towpath.owned(process_no, fence);
 begin
