@@ -10,6 +10,11 @@
 //   - Profiles are registered before turns are taken. A plugin that is refused is reported and stops nobody.
 //   - A River job whose args are wrong is cancelled with the reason; it says nothing to any other job.
 //
+// # Liveness
+//
+// A node holds an advisory lock on a connection of its own. The next node in the ring of names waits for that lock: when
+// it gets it, the other is dead, and its leases are swept at once. Through a pooler there is no lock; leases lapse.
+//
 // # Stopping
 //
 // When the context of Run ends, the node takes no more jobs and lets running turns end by themselves (soft stop). What

@@ -3,12 +3,21 @@
 //
 //	River job ──▶ Handle ──▶ claim ──▶ execution (hostabi.Host) ──▶ decide ──▶ finish, retry, or nothing
 //	                                     │        ▲
-//	                     events, inputs  │        │ records: HEAD, DATA, END, INPUT, CANCEL
+//	              journal, events, input │        │ records: HEAD, DATA, END, INPUT, CANCEL
 //	                                     ▼        │
-//	                 flusher (one a node)     inbox ◀── streams (HTTP)   ◀── poll ◀── NOTIFY towpath_control
+//	                 flusher (one a node)     inbox ◀── streams (HTTP, children) ◀── poll ◀── NOTIFY towpath_control
 //	                     │                                                          renew ──▶ leases
 //	                     ▼
 //	                  store.Append: one commit for all dirty turns
+//
+// # Journal and replay
+//
+// Every call of the guest is an entry: a digest of what it asked and what it was told, stored in the commit that stores
+// the events before it. What leaves the node (a request, a child, its input) waits for that commit. A turn that is claimed
+// again runs from the start in a fresh instance: recorded calls answer from the journal, stored events are not stored
+// again, and the first call that differs ends the turn with its number. A call that was in flight is told as lost; it can be
+// made again only by naming it, which is an event, takes back what was said since, and keeps its Idempotency-Key. A child
+// of the past is lost too, and is opened again.
 //
 // # Invariants
 //
