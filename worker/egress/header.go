@@ -44,7 +44,7 @@ func (c *Client) requestHeader(ctx context.Context, r *route, from map[string]st
 		case h[key] != nil:
 			return nil, hostabi.Errorf(hostabi.EINVAL, "header %s is given twice", name)
 		}
-		filled, err := fill(value, func(secret string) (string, error) { return c.secretFor(ctx, r, secret) })
+		filled, err := Fill(value, func(secret string) (string, error) { return c.secretFor(ctx, r, secret) })
 		if err != nil {
 			return nil, err
 		}
@@ -92,8 +92,9 @@ const (
 	placeholderClose = "}}"
 )
 
-// fill replaces each {{secret:NAME}} in s once; what a secret's value looks like is not read again.
-func fill(s string, value func(name string) (string, error)) (string, error) {
+// Fill replaces each {{secret:NAME}} in s once; what a secret's value looks like is not read again. A placeholder that is
+// not closed is EINVAL.
+func Fill(s string, value func(name string) (string, error)) (string, error) {
 	var b strings.Builder
 	for {
 		before, rest, found := strings.Cut(s, placeholderOpen)

@@ -229,7 +229,7 @@ func FuzzFill(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		const value = "{{secret:INNER}}"
 		var asked []string
-		got, err := fill(text, func(name string) (string, error) {
+		got, err := Fill(text, func(name string) (string, error) {
 			asked = append(asked, name)
 			return value, nil
 		})
