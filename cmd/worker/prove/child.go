@@ -124,17 +124,6 @@ func (c *child) kill() {
 	<-c.done
 }
 
-// stop ends the node as its operator would.
-func (c *child) stop() {
-	_ = c.signal(syscall.SIGCONT)
-	_ = c.signal(syscall.SIGTERM)
-	select {
-	case <-c.done:
-	case <-time.After(20 * time.Second):
-		c.kill()
-	}
-}
-
 // tail keeps the end of a log.
 type tail struct {
 	mu   sync.Mutex

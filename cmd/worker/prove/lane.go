@@ -255,13 +255,8 @@ func (l *lane) order(o order) error {
 
 func (l *lane) close() error {
 	for _, c := range l.nodes {
-		_ = c.order(order{Disarm: true, Go: true})
+		c.kill() // some are stopped or blocked, and their database goes too
 	}
-	var stopping sync.WaitGroup
-	for _, c := range l.nodes {
-		stopping.Go(c.stop)
-	}
-	stopping.Wait()
 	var errs []error
 	if l.provider != nil {
 		errs = append(errs, l.provider.stop())

@@ -239,13 +239,15 @@ func (l *lane) cell(ctx context.Context, i int, cell Cell, want string) (r Resul
 }
 
 // clear leaves nothing of a broken cell behind that could disturb the next one.
-func (l *lane) clear(ctx context.Context, id string) {
+func (l *lane) clear(ctx context.Context, ids ...string) {
 	for _, c := range l.nodes {
 		c.kill()
 	}
-	l.failed = append(l.failed, id)
+	l.failed = append(l.failed, ids...)
 	l.provider.release()
-	_, _ = l.store.Cancel(ctx, id, "broken", 0) // what it cannot do, check tells the next cell
+	for _, id := range ids {
+		_, _ = l.store.Cancel(ctx, id, "broken", 0) // the sweep ends it, now that nobody runs it
+	}
 	for {
 		if repaired, err := l.store.Sweep(ctx, time.Millisecond, none, 100); err != nil || len(repaired) == 0 {
 			return

@@ -57,7 +57,7 @@ func Random(ctx context.Context, o Options, n int, seed uint64) (err error) {
 	if len(sum.errs) > 0 {
 		return fmt.Errorf("%w: seed %d", ErrBroken, seed)
 	}
-	return ctx.Err()
+	return context.Cause(ctx)
 }
 
 // crew is how many nodes a lane of a random run has.
@@ -69,6 +69,7 @@ type campaign struct {
 	want   string
 	chance *rand.Rand
 	round  int
+	ids    []string // of the round's turns
 
 	turns, again, taken, resumed int
 	struck                       map[Fault]int
@@ -89,6 +90,7 @@ func (c *campaign) play(ctx context.Context, n int) {
 			for _, node := range c.lane.nodes {
 				err = fmt.Errorf("%w\nlog of %s: %s", err, node.id, node.log)
 			}
+			c.lane.clear(ctx, c.ids...)
 			c.errs = append(c.errs, fmt.Errorf("lane %s, round %d: %w", c.lane.name, c.round, err))
 		}
 		fmt.Fprintf(c.lane.options.Progress, "\rlane %s: %d of %d faults", c.lane.name, c.total(), n)
@@ -133,6 +135,7 @@ func (c *campaign) one(ctx context.Context) error {
 	}
 	asked := l.provider.asked()
 	ids := make([]string, 1+c.chance.IntN(6))
+	c.ids = ids
 	faults := map[string]Fault{}
 	for i := range ids {
 		ids[i] = fmt.Sprintf("random-%s-%d-%d", l.name, c.round, i+1)
