@@ -58,6 +58,12 @@ func TestScripts(t *testing.T) {
 			env.Setenv("TOWPATH_CACHE_DIR", filepath.Join(built.dir, "cache"))
 			env.Setenv("DEEPSEEK_API_KEY", "sesame-open")
 			env.Setenv("TMPDIR", env.Getenv("WORK"))
+			// A program that starts nodes of its own starts what it is itself.
+			env.Setenv("PROVER", "worker")
+			if raced {
+				build(env.T().(testing.TB))
+				env.Setenv("PROVER", filepath.Join(built.dir, "worker"))
+			}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
