@@ -66,7 +66,7 @@ check: ## Run everything: test build verify lint features race fuzz demo mutate 
 	$(MAKE) --no-print-directory lint
 	$(MAKE) --no-print-directory features
 	$(MAKE) --no-print-directory race
-	$(MAKE) --no-print-directory fuzz FUZZTIME=3s
+	$(MAKE) --no-print-directory fuzz FUZZTIME=500x
 	$(MAKE) --no-print-directory demo
 	$(MAKE) --no-print-directory mutate
 	$(MAKE) --no-print-directory smoke

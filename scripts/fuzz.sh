@@ -1,5 +1,6 @@
 #!/bin/sh
-# Runs every fuzz target for the given time, one after the other: fuzz.sh 10s
+# Runs every fuzz target for the given time or number of runs, one after the other: fuzz.sh 10s, fuzz.sh 500x.
+# A number is what continuous integration takes: the go tool sometimes reports its own deadline as a failure.
 set -eu
 cd "$(dirname "$0")/.."
 
