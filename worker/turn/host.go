@@ -99,7 +99,7 @@ func (x *execution) HTTPOpen(ctx context.Context, rawHead, body []byte) (uint32,
 	if ok && e.ret < 0 {
 		return 0, e.refusal()
 	}
-	s, head, err := x.request2stream(rawHead, body)
+	s, head, err := x.prepare(rawHead, body)
 	if err != nil {
 		return 0, x.answer(e, 0, nil, err)
 	}
@@ -126,8 +126,8 @@ func (x *execution) HTTPOpen(ctx context.Context, rawHead, body []byte) (uint32,
 	return s.handle, nil
 }
 
-// request2stream makes the handle of a request. It changes what the turn remembers of lost calls, alike in a replay.
-func (x *execution) request2stream(rawHead, body []byte) (*stream, hostabi.HTTPHead, error) {
+// prepare makes the handle of a request. It changes what the turn remembers of lost calls, alike in a replay.
+func (x *execution) prepare(rawHead, body []byte) (*stream, hostabi.HTTPHead, error) {
 	var head hostabi.HTTPHead
 	if len(rawHead) > hostabi.MaxHead {
 		return nil, head, hostabi.Errorf(hostabi.E2BIG, "the head has %d bytes, at most %d", len(rawHead), hostabi.MaxHead)
