@@ -2,7 +2,7 @@ create or replace function towpath.claim_process(
   process_id text, node text, incarnation uuid, ttl interval, renew_every interval default null, generation integer default null, job_id bigint default null,
   out action text, out process_no bigint, out fence bigint, out attempt integer, out spec jsonb, out env jsonb, out holder text,
   out lease_until timestamptz, out detail text)
--- Every statement finds a few rows by a key: planning them anew, with the values, costs a third of the whole call.
+-- Every statement finds a few rows by a key: a plan made for the values would be no better than the general one.
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
   t timestamptz := towpath.now();
