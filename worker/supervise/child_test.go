@@ -246,8 +246,8 @@ func TestKillLeavesNobody(t *testing.T) {
 
 func TestWhatACommandLeavesBehindEndsWithIt(t *testing.T) {
 	for name, script := range map[string]string{
-		"in its group":   `trap '' TERM; sleep 1000 & echo $!; exit 5`,
-		"forked twice":   `(sleep 1000 & echo $!); exit 5`,
+		"in its group":   `trap '' TERM; sleep 1000 & echo $!; read _; exit 5`,
+		"forked twice":   `(sleep 1000 & echo $!); read _; exit 5`,
 		"in a session":   `setsid sh -c 'echo $$; exec sleep 1000' & read _; exit 5`,
 		"a whole family": `setsid sh -c 'setsid sleep 1000 & echo $$; exec sleep 1000' & read _; exit 5`,
 	} {
