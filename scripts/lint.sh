@@ -24,3 +24,4 @@ only() {
 }
 only 'queue(/[^ ]*)?' github.com/riverqueue/
 only 'hostabi/engine(/[^ ]*)?' github.com/tetratelabs/wazero
+only 'hostabi/vocabulary' github.com/santhosh-tekuri/jsonschema/

@@ -22,7 +22,7 @@ func TestATurnEndsInOneTransaction(t *testing.T) {
 	_, err = w.store.Poll(t.Context(), []store.Owner{o})
 	w.ok(err)
 	end := store.End{
-		Batch:  store.Batch{Owner: o, Types: []string{"text", "usage"}, Data: []string{`{"text": "bye"}`, `{"tokens": 3}`}, Applied: []string{steer}},
+		Batch:  store.Batch{Owner: o, Types: []string{"text", "usage"}, Data: []string{`{"text": "bye"}`, `{"input_tokens": 3, "cached_tokens": null, "output_tokens": null, "reasoning_tokens": null}`}, Applied: []string{steer}},
 		Status: "completed", Outcome: []byte(`{"text": "bye"}`),
 		Base: c.Version, Keys: []string{"history", "model"}, Values: [][]byte{[]byte("[1]"), []byte("x")},
 	}

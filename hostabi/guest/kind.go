@@ -24,6 +24,7 @@ const (
 	KindCancelled       Kind = "cancelled"        // somebody ended the turn
 	KindInternal        Kind = "internal"         // the plugin's own fault
 	KindRateLimited     Kind = "rate_limited"     // too many requests just now
+	KindUsageLimit      Kind = "usage_limit"      // a plan's allowance is used up until its next window opens
 	KindOverloaded      Kind = "overloaded"       // the provider is short of capacity or has an outage
 	KindTruncated       Kind = "truncated"        // the answer ended before its end
 	KindStalled         Kind = "stalled"          // the answer stopped coming
@@ -32,15 +33,32 @@ const (
 	KindProtocol        Kind = "protocol"         // the provider sent what is not its protocol
 )
 
-// Retryable reports whether the same turn may well succeed later without anybody changing anything. This is the only
-// place that says so; a Failure can overrule it for its own case.
-func (k Kind) Retryable() bool {
+// Class is what a worker does about a Kind.
+type Class string
+
+const (
+	ClassPermanent Class = "permanent" // the turn has failed
+	ClassRetry     Class = "retry"     // the turn is tried again, a little later each time
+	ClassLimit     Class = "limit"     // and meanwhile nobody uses the profile: not before the time that the provider asks for
+	ClassPark      Class = "park"      // the same, for as long as an allowance takes to come back; it costs no attempt
+)
+
+// Class is the only place that says what a Kind is worth. An unknown one is permanent, as KindInternal is.
+func (k Kind) Class() Class {
 	switch k {
-	case KindRateLimited, KindOverloaded, KindTruncated, KindStalled, KindEmpty, KindNetwork, KindProtocol:
-		return true
+	case KindOverloaded, KindTruncated, KindStalled, KindEmpty, KindNetwork, KindProtocol:
+		return ClassRetry
+	case KindRateLimited:
+		return ClassLimit
+	case KindUsageLimit:
+		return ClassPark
 	}
-	return false
+	return ClassPermanent
 }
+
+// Retryable reports whether the same turn may well succeed later without anybody changing anything. A Failure can
+// overrule it for its own case.
+func (k Kind) Retryable() bool { return k.Class() != ClassPermanent }
 
 // KindOfStatus classifies an HTTP status that is not a success, as far as the number alone tells.
 func KindOfStatus(status int) Kind {

@@ -29,6 +29,17 @@ func TestKinds(t *testing.T) {
 			t.Errorf("%v: %s, want %s", code, got, want)
 		}
 	}
+	for kind, want := range map[Kind]Class{
+		KindAuth: ClassPermanent, KindBalance: ClassPermanent, KindInvalid: ClassPermanent, KindContextOverflow: ClassPermanent,
+		KindContentFilter: ClassPermanent, KindLength: ClassPermanent, KindDenied: ClassPermanent, KindQuota: ClassPermanent,
+		KindCancelled: ClassPermanent, KindInternal: ClassPermanent, KindOverloaded: ClassRetry, KindTruncated: ClassRetry,
+		KindStalled: ClassRetry, KindEmpty: ClassRetry, KindNetwork: ClassRetry, KindProtocol: ClassRetry,
+		KindRateLimited: ClassLimit, KindUsageLimit: ClassPark, "of the future": ClassPermanent,
+	} {
+		if got := kind.Class(); got != want || kind.Retryable() != (want != ClassPermanent) {
+			t.Errorf("%s: %s, want %s", kind, got, want)
+		}
+	}
 	if Kind("of the future").Retryable() {
 		t.Error("an unknown kind is retried")
 	}

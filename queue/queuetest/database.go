@@ -26,7 +26,7 @@ import (
 )
 
 // Database returns the connection string of a fresh, migrated database, dropped when tb ends. The connecting user is a
-// superuser.
+// superuser. What the test has stored by then is checked against the vocabulary of events.
 func Database(tb testing.TB) string {
 	tb.Helper()
 	dsn := pgtest.CreateDatabase(tb, pgtest.Template(tb, fingerprint(), migrate))
@@ -35,6 +35,7 @@ func Database(tb testing.TB) string {
 			tb.Fatalf("queuetest: %s: %v", path, err)
 		}
 	}
+	tb.Cleanup(func() { spoken(tb, dsn) })
 	return dsn
 }
 

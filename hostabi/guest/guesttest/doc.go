@@ -5,8 +5,8 @@
 //	result := h.Run(run)
 //
 // Host keeps the rules of the ABI that a plugin can run into: limits, unknown handles, calls after finish, the
-// acknowledgement of a lost handle, session keys that are kept only when the turn finishes. It grants everything and
-// journals nothing: permits and replay are the worker's.
+// acknowledgement of a lost handle, the words of package vocabulary, session keys that are kept only when the turn
+// finishes. It grants everything and journals nothing: permits and replay are the worker's.
 //
 // A Host serves one turn; its methods may be called from any goroutine. Run it in a testing/synctest bubble and the
 // plugin's timers cost no time.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/towpath/towpath/hostabi"
 	"github.com/towpath/towpath/hostabi/guest"
+	"github.com/towpath/towpath/hostabi/vocabulary"
 )
 
 // Host is the world of one turn. Set its fields before Run.
@@ -213,6 +214,9 @@ func (h *Host) Emit(_ context.Context, event []byte) (n uint32, err error) {
 	if json.Unmarshal(event, &head) != nil || head.Type == "" {
 		return 0, hostabi.Errorf(hostabi.EINVAL, "event is no object with a type: %s", event)
 	}
+	if err := vocabulary.Check(head.Type, without(event, "type")); err != nil {
+		h.tb.Errorf("vocabulary: %v", err)
+	}
 	h.update(func() {
 		if h.result != nil {
 			err = errFinished
@@ -222,6 +226,20 @@ func (h *Host) Emit(_ context.Context, event []byte) (n uint32, err error) {
 		n = uint32(len(h.events))
 	})
 	return n, err
+}
+
+// without returns a JSON object without one of its members.
+func without(object []byte, member string) []byte {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(object, &members) != nil {
+		return object
+	}
+	delete(members, member)
+	rest, err := json.Marshal(members)
+	if err != nil {
+		return object
+	}
+	return rest
 }
 
 // Wait implements hostabi.Host.
@@ -317,6 +335,9 @@ func (h *Host) KVSet(_ context.Context, key string, value []byte) (err error) {
 func (h *Host) Finish(_ context.Context, result []byte) (err error) {
 	if len(result) > hostabi.MaxResult {
 		return hostabi.Errorf(hostabi.E2BIG, "result of %d bytes", len(result))
+	}
+	if err := vocabulary.CheckOutcome(result); err != nil {
+		h.tb.Errorf("vocabulary: %v", err)
 	}
 	h.update(func() {
 		if h.result != nil {
