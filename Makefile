@@ -6,7 +6,7 @@ SUITES      ?= turn
 STAMP := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
 WASI  := GOOS=wasip1 GOARCH=wasm CGO_ENABLED=0 go
 
-.PHONY: help demo build test race fuzz bench lint features mutate generate verify check smoke postgres gcc
+.PHONY: help demo build test race fuzz bench lint features mutate generate verify check smoke postgres codex gcc
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,14 +24,14 @@ build: ## Build bin/worker, a static binary, and the plugins in bin/plugins
 		cp $$dir/$$name.toml bin/plugins/; \
 	done
 
-test: postgres ## Run all tests
+test: postgres codex ## Run all tests
 	go test -timeout 10m ./...
 
 # Left out: tests whose work is done in processes of their own or inside a large module, where the detector sees nothing
 # and makes loading one take a minute. They run in test.
 UNRACED := TestAttacksEndAsTheyShould|TestMutantsAreRefusedOrEnd|TestEqualHostsMakeEqualTraces|TestTheSeedDecidesWhatIsFrozen|TestAGoGuestBehavesTheSameWithoutItsTable
 
-race: postgres gcc ## Run the tests with the race detector
+race: postgres codex gcc ## Run the tests with the race detector
 	CGO_ENABLED=1 go test -race -short -timeout 20m -skip '$(UNRACED)' ./...
 
 fuzz: postgres ## Run every fuzz target for FUZZTIME (10s)
@@ -73,6 +73,9 @@ check: ## Run everything: test build verify lint features race fuzz demo mutate 
 
 postgres:
 	@scripts/postgres.sh
+
+codex:
+	@scripts/codex.sh >/dev/null
 
 gcc:
 	@scripts/gcc.sh

@@ -26,7 +26,8 @@
 //	emit      (ptr, len) → n                       one event, an object with `type`; its number in this turn
 //	http_open (head, len, body, len) → handle      HTTPHead
 //	proc_open (spec, len) → handle                 ProcSpec
-//	proc_write(handle, ptr, len) → 0               len 0 closes standard input
+//	proc_write(handle, ptr, len) → 0               as it is; len 0 closes standard input
+//	proc_fill (handle, ptr, len) → 0               the same, with placeholders filled
 //	wait      (handle i32, timeout i64) → n        next Record; 0 = timed out; handle 0 = any; timeout < 0 = for ever
 //	close     (handle) → 0                         cancel and forget
 //	kv_get    (key, len) → n                       or -ENOENT

@@ -30,8 +30,11 @@ type Host interface {
 	HTTPOpen(ctx context.Context, head, body []byte) (uint32, error)
 	// ProcOpen begins a child. spec is JSON as in ProcSpec.
 	ProcOpen(ctx context.Context, spec []byte) (uint32, error)
-	// ProcWrite writes to a child's standard input; no bytes close it.
+	// ProcWrite writes to a child's standard input, as it is; no bytes close it.
 	ProcWrite(ctx context.Context, handle uint32, p []byte) error
+	// ProcFill is ProcWrite of a text whose placeholders the host fills. It must hold no words of anybody but the
+	// plugin's author: whoever can write a placeholder gets its value written to the child.
+	ProcFill(ctx context.Context, handle uint32, p []byte) error
 	// Wait returns the next record of a handle, or of any when handle is 0; nil when timeout ran out first.
 	// A negative timeout waits for ever.
 	Wait(ctx context.Context, handle uint32, timeout time.Duration) (*Record, error)

@@ -39,6 +39,7 @@ var turnFunctions = []function{
 	{"http_open", []api.ValueType{i32, i32, i32, i32}, []api.ValueType{i32}, false, beforeFinish(httpOpen)},
 	{"proc_open", []api.ValueType{i32, i32}, []api.ValueType{i32}, false, beforeFinish(procOpen)},
 	{"proc_write", []api.ValueType{i32, i32, i32}, []api.ValueType{i32}, false, beforeFinish(procWrite)},
+	{"proc_fill", []api.ValueType{i32, i32, i32}, []api.ValueType{i32}, false, beforeFinish(procFill)},
 	{"wait", []api.ValueType{i32, i64}, []api.ValueType{i32}, false, beforeFinish(wait)},
 	{"close", []api.ValueType{i32}, []api.ValueType{i32}, false, beforeFinish(closeHandle)},
 	{"kv_get", []api.ValueType{i32, i32}, []api.ValueType{i32}, false, beforeFinish(kvGet)},
@@ -167,6 +168,12 @@ func (t *turn) handle(handle uint32, err error) uint64 {
 func procWrite(t *turn, mem api.Memory, s []uint64) {
 	if p, ok := t.bounded(mem, s[1], s[2], hostabi.MaxRequest, "the input", s); ok {
 		s[0] = t.result(0, t.host.ProcWrite(t, uint32(s[0]), p))
+	}
+}
+
+func procFill(t *turn, mem api.Memory, s []uint64) {
+	if p, ok := t.bounded(mem, s[1], s[2], hostabi.MaxRequest, "the input", s); ok {
+		s[0] = t.result(0, t.host.ProcFill(t, uint32(s[0]), p))
 	}
 }
 

@@ -81,6 +81,10 @@ func (h *testHost) ProcWrite(_ context.Context, handle uint32, p []byte) error {
 	return h.note("proc_write", handle, p)
 }
 
+func (h *testHost) ProcFill(_ context.Context, handle uint32, p []byte) error {
+	return h.note("proc_fill", handle, p)
+}
+
 func (h *testHost) Wait(ctx context.Context, handle uint32, timeout time.Duration) (*hostabi.Record, error) {
 	if err := h.note("wait", handle, timeout); err != nil {
 		return nil, err

@@ -46,6 +46,7 @@ func (h *initHost) Emit(context.Context, []byte) (uint32, error)             { r
 func (h *initHost) HTTPOpen(context.Context, []byte, []byte) (uint32, error) { return 0, h.denied() }
 func (h *initHost) ProcOpen(context.Context, []byte) (uint32, error)         { return 0, h.denied() }
 func (h *initHost) ProcWrite(context.Context, uint32, []byte) error          { return h.denied() }
+func (h *initHost) ProcFill(context.Context, uint32, []byte) error           { return h.denied() }
 func (h *initHost) Close(context.Context, uint32) error                      { return h.denied() }
 func (h *initHost) KVGet(context.Context, string) ([]byte, error)            { return nil, h.denied() }
 func (h *initHost) KVSet(context.Context, string, []byte) error              { return h.denied() }

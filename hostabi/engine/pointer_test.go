@@ -81,7 +81,7 @@ func TestABrokenContractNamesTheCall(t *testing.T) {
 	e := open(t, Config{LoadInProcess: true})
 	for name, args := range map[string][]uint64{
 		"take": {1 << 31, 8}, "random": {0, 1 << 31}, "log": {0, 1 << 31, 1}, "emit": {2*wasmPage - 1, 2},
-		"http_open": {0, 1, 1 << 31, 1}, "proc_open": {1 << 31, 0}, "proc_write": {1, 0, 1 << 30}, "kv_get": {1<<32 - 1, 1},
+		"http_open": {0, 1, 1 << 31, 1}, "proc_open": {1 << 31, 0}, "proc_write": {1, 0, 1 << 30}, "proc_fill": {1, 0, 1 << 30}, "kv_get": {1<<32 - 1, 1},
 		"kv_set": {0, 1, 1<<32 - 1, 1<<32 - 1}, "finish": {1<<32 - 1, 2},
 		"fd_write": {1, 1<<32 - 1, 1, 0}, "random_get": {0, 1<<32 - 1}, "poll_oneoff": {2*wasmPage - 8, 0, 1, 0}, "clock_time_get": {0, 0, 2*wasmPage - 4},
 	} {

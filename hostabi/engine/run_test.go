@@ -93,6 +93,7 @@ wait 18 "\x02\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00hi"
 wait any 0
 proc_open 2 ""
 proc_write -5 "the child is gone"
+proc_fill 0
 close 0
 kv_get -3 "no key \"key\""
 kv_set 0
@@ -190,7 +191,7 @@ func TestTheEndOfTheContextStopsAGuestAnywhere(t *testing.T) {
 func TestTheHostsOwnTroubleIsNotTheGuestsFailure(t *testing.T) {
 	m := load(t, open(t, Config{}), guest(t, "plain"), Limits{})
 	away := errors.New("the database is away")
-	for _, call := range []string{"http_open", "wait", "proc_open", "proc_write", "close", "kv_get", "kv_set", "emit", "finish"} {
+	for _, call := range []string{"http_open", "wait", "proc_open", "proc_write", "proc_fill", "close", "kv_get", "kv_set", "emit", "finish"} {
 		h := newTestHost("all")
 		h.fail[call] = away
 		if trap := turnError(t, context.Background(), m, h); trap.Reason != ReasonHost || !errors.Is(trap, away) || !strings.Contains(trap.Error(), call) {

@@ -35,6 +35,9 @@ func hostProcOpen(spec unsafe.Pointer, n uint32) int32
 //go:wasmimport turn_v1 proc_write
 func hostProcWrite(handle uint32, ptr unsafe.Pointer, n uint32) int32
 
+//go:wasmimport turn_v1 proc_fill
+func hostProcFill(handle uint32, ptr unsafe.Pointer, n uint32) int32
+
 //go:wasmimport turn_v1 wait
 func hostWait(handle uint32, timeout int64) int32
 
@@ -112,6 +115,11 @@ func (imports) ProcOpen(_ context.Context, spec []byte) (uint32, error) {
 
 func (imports) ProcWrite(_ context.Context, handle uint32, p []byte) error {
 	_, err := number(hostProcWrite(handle, ptr(p), size(p)))
+	return err
+}
+
+func (imports) ProcFill(_ context.Context, handle uint32, p []byte) error {
+	_, err := number(hostProcFill(handle, ptr(p), size(p)))
 	return err
 }
 

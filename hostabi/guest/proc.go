@@ -36,10 +36,10 @@ func (t *Turn) Exec(ctx context.Context, name string, args ...string) (*Proc, er
 	return &Proc{stream: s, lines: bufio.NewReader(s)}, nil
 }
 
-// Write writes to the child's standard input.
+// Write writes to the child's standard input, as it is: a placeholder in it stays what it is.
 func (p *Proc) Write(b []byte) (int, error) {
 	for n := 0; n < len(b); {
-		part := b[n:min(len(b), n+hostabi.MaxData)]
+		part := b[n:min(len(b), n+hostabi.MaxRequest)]
 		if err := p.stream.turn.host.ProcWrite(p.stream.turn.root, p.stream.handle, part); err != nil {
 			return n, called("proc_write", p.stream.handle, err)
 		}
@@ -48,10 +48,21 @@ func (p *Proc) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// Fill writes to the child's standard input a text, at most hostabi.MaxRequest bytes, whose placeholders the host fills:
+// {{secret:NAME}} where the operator bound that secret to the command, {{broker:url}} and {{broker:token}} where the
+// command has a broker. Only texts of the plugin itself belong here: what a user or a model wrote may hold placeholders
+// that it must not have filled.
+func (p *Proc) Fill(text []byte) error {
+	return called("proc_fill", p.stream.handle, p.stream.turn.host.ProcFill(p.stream.turn.root, p.stream.handle, text))
+}
+
 // CloseStdin closes the child's standard input.
 func (p *Proc) CloseStdin() error {
 	return called("proc_write", p.stream.handle, p.stream.turn.host.ProcWrite(p.stream.turn.root, p.stream.handle, nil))
 }
+
+// Read reads from the child's standard output as it comes. io.EOF says that the child has ended.
+func (p *Proc) Read(b []byte) (int, error) { return p.lines.Read(b) }
 
 // ReadLine returns the next line of standard output without its newline, valid for good. The last line needs no
 // newline. io.EOF says that the child has ended; a line above MaxLine is an error.

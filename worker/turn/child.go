@@ -18,7 +18,7 @@ import (
 type Command struct {
 	Path  string // absolute
 	Args  []string
-	Fill  func([]byte) ([]byte, error) // replaces the placeholders of standard input; an *hostabi.Error refuses
+	Fill  func([]byte) ([]byte, error) // replaces the placeholders of what ProcFill writes; an *hostabi.Error refuses
 	Scrub func() *egress.Scrubber      // for one stream of output
 }
 
@@ -197,22 +197,22 @@ func (s *stream) feed(ctx context.Context, p []byte) error {
 	return nil
 }
 
-// input is what a write to a stream means, or why it is refused.
-func (s *stream) input(handle uint32, p []byte) ([]byte, error) {
+// listens says why a write to a stream is refused, if it is.
+func (s *stream) listens(handle uint32) error {
 	switch {
 	case s == nil || !s.proc:
-		return nil, hostabi.Errorf(hostabi.EBADF, "handle %d is no child", handle)
+		return hostabi.Errorf(hostabi.EBADF, "handle %d is no child", handle)
 	case s.lost:
-		return nil, hostabi.Errorf(hostabi.ELOST, "the worker that had this child was lost, and the child ended with it: open it again")
+		return hostabi.Errorf(hostabi.ELOST, "the worker that had this child was lost, and the child ended with it: open it again")
 	case s.closed:
-		return nil, hostabi.Errorf(hostabi.ESTATE, "the child's standard input is closed")
+		return hostabi.Errorf(hostabi.ESTATE, "the child's standard input is closed")
 	case s.child == nil || s.deaf:
-		return nil, hostabi.Errorf(hostabi.EIO, "the child takes no input")
+		return hostabi.Errorf(hostabi.EIO, "the child takes no input")
 	}
 	select {
 	case <-s.child.Done():
-		return nil, hostabi.Errorf(hostabi.EIO, "the child has ended")
+		return hostabi.Errorf(hostabi.EIO, "the child has ended")
 	default:
-		return s.command.Fill(p)
+		return nil
 	}
 }

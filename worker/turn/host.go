@@ -240,15 +240,25 @@ func (x *execution) ProcOpen(ctx context.Context, spec []byte) (uint32, error) {
 }
 
 func (x *execution) ProcWrite(ctx context.Context, handle uint32, p []byte) error {
+	return x.procWrite(ctx, opProcWrite, handle, p)
+}
+
+func (x *execution) ProcFill(ctx context.Context, handle uint32, p []byte) error {
+	return x.procWrite(ctx, opProcFill, handle, p)
+}
+
+func (x *execution) procWrite(ctx context.Context, o op, handle uint32, p []byte) error {
 	if err := x.call(ctx); err != nil {
 		return err
 	}
-	e, ok, err := x.replay(opProcWrite, number(int64(handle)), p)
+	e, ok, err := x.replay(o, number(int64(handle)), p)
 	if err != nil || ok {
 		return first(err, e.refusal())
 	}
 	s := x.streams[handle]
-	filled, err := s.input(handle, p)
+	if err = s.listens(handle); err == nil && o == opProcFill {
+		p, err = s.command.Fill(p)
+	}
 	if err != nil {
 		return x.answer(e, 0, nil, err)
 	}
@@ -262,7 +272,7 @@ func (x *execution) ProcWrite(ctx context.Context, handle uint32, p []byte) erro
 	x.fault(AtIntent, e.op)
 	idle, stop := x.idle(ctx)
 	defer stop()
-	return s.feed(idle, filled)
+	return s.feed(idle, p)
 }
 
 func (x *execution) Wait(ctx context.Context, handle uint32, timeout time.Duration) (*hostabi.Record, error) {

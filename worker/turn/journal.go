@@ -33,9 +33,10 @@ const (
 	opKVGet
 	opKVSet
 	opFinish
+	opProcFill
 )
 
-var opNames = [...]string{"head", "emit", "http_open", "proc_open", "proc_write", "wait", "sleep", "close", "kv_get", "kv_set", "finish"}
+var opNames = [...]string{"head", "emit", "http_open", "proc_open", "proc_write", "wait", "sleep", "close", "kv_get", "kv_set", "finish", "proc_fill"}
 
 func (o op) String() string {
 	if int(o) < len(opNames) {

@@ -241,7 +241,7 @@ func TestASecretGoesInAndDoesNotComeOut(t *testing.T) {
 	p := b.run(func(ctx context.Context, h hostabi.Host) error {
 		for _, framing := range []string{"lines", "raw"} {
 			handle := procOpen(ctx, t, h, fmt.Sprintf(`{"name":"login","framing":%q}`, framing))
-			if err := h.ProcWrite(ctx, handle, []byte("{{secret:PW}}\n")); err != nil {
+			if err := h.ProcFill(ctx, handle, []byte("{{secret:PW}}\n")); err != nil {
 				return err
 			}
 			s, err := told(ctx, h, handle)
@@ -257,6 +257,40 @@ func TestASecretGoesInAndDoesNotComeOut(t *testing.T) {
 	var leaks int
 	if err := b.pool.QueryRow(t.Context(), `select count(*) from towpath.journal where position('horse' in encode(entries, 'escape')) > 0`).Scan(&leaks); err != nil || leaks > 0 {
 		t.Errorf("%d rows of the journal hold the secret, %v", leaks, err)
+	}
+}
+
+// A user may write a placeholder too.
+func TestOnlyWhatThePluginMarksIsFilled(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "pw")
+	if err := os.WriteFile(file, []byte("correct horse battery"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	secrets, err := egress.NewSecrets(map[string]egress.Source{"PW": {File: file}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBench(t)
+	// The child counts, since what it gives back would be scrubbed.
+	scripts(b.runner, map[string]string{"count": `while read -r line; do echo "${#line}"; done`}, secrets)
+	p := b.run(func(ctx context.Context, h hostabi.Host) error {
+		handle := procOpen(ctx, t, h, `{"name":"count"}`)
+		for _, write := range []func(context.Context, uint32, []byte) error{h.ProcWrite, h.ProcFill} {
+			if err := write(ctx, handle, []byte("say {{secret:PW}}\n")); err != nil {
+				return err
+			}
+		}
+		if err := h.ProcWrite(ctx, handle, nil); err != nil {
+			return err
+		}
+		want := fmt.Sprintf("out %d|out %d|end 0", len("say {{secret:PW}}"), len("say correct horse battery"))
+		if s, err := told(ctx, h, handle); err != nil || s != want {
+			t.Errorf("told %q, %v, want %q", s, err, want)
+		}
+		return finish(ctx, h)
+	})
+	if p.Status != "completed" {
+		t.Errorf("%s %s", p.Status, p.Outcome)
 	}
 }
 
@@ -340,7 +374,11 @@ func dialogue(ctx context.Context, h hostabi.Host) error {
 	}
 	lost := false
 	for i := 0; i < 2 && !lost; i++ {
-		if err := h.ProcWrite(ctx, handle, fmt.Appendf(nil, "%d\n", i)); err != nil {
+		write := h.ProcWrite
+		if i == 1 {
+			write = h.ProcFill
+		}
+		if err := write(ctx, handle, fmt.Appendf(nil, "%d\n", i)); err != nil {
 			var refused *hostabi.Error
 			if !errors.As(err, &refused) || refused.Code != hostabi.ELOST {
 				return err
@@ -378,6 +416,13 @@ func (m *mortal) ProcWrite(ctx context.Context, h uint32, p []byte) error {
 		return err
 	}
 	return m.Host.ProcWrite(ctx, h, p)
+}
+
+func (m *mortal) ProcFill(ctx context.Context, h uint32, p []byte) error {
+	if err := m.next(); err != nil {
+		return err
+	}
+	return m.Host.ProcFill(ctx, h, p)
 }
 
 func TestATurnWithAChildGoesOnWhereverItsWorkerDied(t *testing.T) {

@@ -48,6 +48,7 @@ func (h *host) KVSet(context.Context, string, []byte) error   { return nil }
 func (h *host) KVGet(context.Context, string) ([]byte, error) { return nil, nil }
 
 func (h *host) ProcWrite(context.Context, uint32, []byte) error { return nil }
+func (h *host) ProcFill(context.Context, uint32, []byte) error  { return nil }
 
 func (h *host) HTTPOpen(context.Context, []byte, []byte) (uint32, error) { return 1, nil }
 func (h *host) ProcOpen(context.Context, []byte) (uint32, error)         { return 1, nil }

@@ -57,6 +57,14 @@ func (h *Host) ProcWrite(_ context.Context, handle uint32, p []byte) (err error)
 	return err
 }
 
+// ProcFill implements hostabi.Host.
+func (h *Host) ProcFill(ctx context.Context, handle uint32, p []byte) error {
+	for placeholder, value := range h.Fill {
+		p = bytes.ReplaceAll(p, []byte("{{"+placeholder+"}}"), []byte(value))
+	}
+	return h.ProcWrite(ctx, handle, p)
+}
+
 // Stdout writes to standard output.
 func (c *Child) Stdout(p []byte) {
 	for ; len(p) > 0; p = p[min(len(p), hostabi.MaxData):] {

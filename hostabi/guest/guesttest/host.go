@@ -22,6 +22,7 @@ type Host struct {
 	Session map[string][]byte // the session's keys; Run writes them when the turn has finished
 	Server  func(*Exchange)   // answers each request, in a goroutine of its own
 	Child   func(*Child)      // plays each child, in a goroutine of its own
+	Fill    map[string]string // what ProcFill writes for a placeholder, such as secret:NAME
 
 	tb testing.TB
 
@@ -354,7 +355,7 @@ func (h *Host) Next(input json.RawMessage) *Host {
 	turn := h.Turn
 	turn.Input = input
 	next := New(h.tb, turn)
-	next.Session, next.Server, next.Child = maps.Clone(h.Session), h.Server, h.Child
+	next.Session, next.Server, next.Child, next.Fill = maps.Clone(h.Session), h.Server, h.Child, h.Fill
 	return next
 }
 

@@ -29,6 +29,9 @@ func procOpen(spec unsafe.Pointer, n uint32) int32
 //go:wasmimport turn_v1 proc_write
 func procWrite(handle int32, p unsafe.Pointer, n uint32) int32
 
+//go:wasmimport turn_v1 proc_fill
+func procFill(handle int32, p unsafe.Pointer, n uint32) int32
+
 //go:wasmimport turn_v1 wait
 func wait(handle int32, timeout int64) int32
 

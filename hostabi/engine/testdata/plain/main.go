@@ -113,6 +113,7 @@ func all(string) int32 {
 	say("wait any", wait(0, 5))
 	say("proc_open", procOpen(head, headLen))
 	say("proc_write", procWrite(2, body, bodyLen))
+	say("proc_fill", procFill(2, body, bodyLen))
 	say("close", closeHandle(2))
 	key, keyLen := ptr("key")
 	say("kv_get", kvGet(key, keyLen))
