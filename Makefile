@@ -6,7 +6,7 @@ SUITES      ?= turn
 STAMP := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
 WASI  := GOOS=wasip1 GOARCH=wasm CGO_ENABLED=0 go
 
-.PHONY: help demo build test race fuzz bench lint features mutate generate verify check smoke postgres codex gcc
+.PHONY: help demo build test race fuzz bench lint features mutate pooler generate verify check smoke postgres codex gcc
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,10 @@ features: ## List which test shows which row of docs/features.md
 mutate: postgres ## Break each SQL function on purpose and see that a test notices
 	TOWPATH_MUTATE=1 go test -run TestEveryBreakageIsNoticed -timeout 20m ./store
 
+pooler: postgres ## Run turns and a takeover through a real pgbouncer
+	@scripts/pgbouncer.sh
+	TOWPATH_TEST_POOLER=1 go test -run TestThroughAPooler -timeout 5m ./cmd/worker
+
 generate: ## Write generated files anew
 	go generate ./...
 
@@ -59,7 +63,7 @@ smoke: postgres
 	go test -run '^$$' -bench . -benchtime 1x -timeout 10m ./...
 
 # What continuous integration runs, in this order.
-check: ## Run everything: test build verify lint features race fuzz demo mutate and each benchmark once
+check: ## Run everything: test build verify lint features race fuzz demo mutate pooler and each benchmark once
 	$(MAKE) --no-print-directory test
 	$(MAKE) --no-print-directory build
 	$(MAKE) --no-print-directory verify
@@ -69,6 +73,7 @@ check: ## Run everything: test build verify lint features race fuzz demo mutate 
 	$(MAKE) --no-print-directory fuzz FUZZTIME=500x
 	$(MAKE) --no-print-directory demo
 	$(MAKE) --no-print-directory mutate
+	$(MAKE) --no-print-directory pooler
 	$(MAKE) --no-print-directory smoke
 
 postgres:

@@ -84,7 +84,7 @@ func New(config Config) (*Client, error) {
 		Workers:              workers,
 		PeriodicJobs:         schedule(config.Handlers),
 		PollOnly:             config.Pooled,
-		Logger:               c.config.Logger,
+		Logger:               slog.New(quiet{c.config.Logger.Handler()}),
 		RescueStuckJobsAfter: rescueAfter,
 		SoftStopTimeout:      c.config.SoftStop,
 		Middleware:           []rivertype.Middleware{rowLog()},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,9 +48,11 @@ func (s suite) Run() int {
 }
 
 // TestScripts plays the stories of testdata/script, side by side, with the program in processes of its own.
-func TestScripts(t *testing.T) {
+func TestScripts(t *testing.T) { playScripts(t, "testdata/script") }
+
+func playScripts(t *testing.T, dir string) {
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
+		Dir:                 dir,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
@@ -86,6 +89,7 @@ func TestScripts(t *testing.T) {
 			"asked":    cmdAsked,
 			"crash":    cmdCrash,
 			"job":      cmdJob,
+			"pooler":   cmdPooler,
 		},
 	})
 }
@@ -122,11 +126,16 @@ func cmdDatabase(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("DATABASE_URL", dsn)
 }
 
+// databaseOf is how the harness itself reaches the story's database: past a pooler, if there is one.
+func databaseOf(ts *testscript.TestScript) string {
+	return cmp.Or(ts.Getenv("DIRECT_URL"), ts.Getenv("DATABASE_URL"))
+}
+
 // sql STATEMENTS prints the rows they yield, columns separated by tabs.
 func cmdSQL(ts *testscript.TestScript, neg bool, args []string) {
 	only(ts, false, args, "[!] sql STATEMENTS", len(args) == 1)
 	ctx := context.Background()
-	conn, err := pgx.Connect(ctx, ts.Getenv("DATABASE_URL"))
+	conn, err := pgx.Connect(ctx, databaseOf(ts))
 	ts.Check(err)
 	defer conn.Close(ctx)
 	results, err := conn.PgConn().Exec(ctx, args[0]).ReadAll()
@@ -164,7 +173,7 @@ func cmdEvent(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	pool, err := store.Open(ctx, ts.Getenv("DATABASE_URL"), false)
+	pool, err := store.Open(ctx, databaseOf(ts), false)
 	ts.Check(err)
 	defer pool.Close()
 	found := errors.New("found")
@@ -454,7 +463,7 @@ func cmdJob(ts *testscript.TestScript, neg bool, args []string) {
 	only(ts, neg, args, "job ID", len(args) == 1)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	conn, err := pgx.Connect(ctx, ts.Getenv("DATABASE_URL"))
+	conn, err := pgx.Connect(ctx, databaseOf(ts))
 	ts.Check(err)
 	defer conn.Close(context.WithoutCancel(ctx))
 	for {
