@@ -59,6 +59,7 @@ const rescueAfter = 90 * time.Second
 type Client struct {
 	config Config
 	river  *river.Client[pgx.Tx]
+	deaf   func() // ends follow
 }
 
 // New checks the configuration. It does not touch the database.
@@ -143,7 +144,10 @@ func (c *Client) workers() (*river.Workers, error) {
 func (c *Client) Start(ctx context.Context) error {
 	err := c.config.Pool.Ping(ctx)
 	if err == nil {
-		err = c.river.Start(context.WithoutCancel(ctx))
+		c.deaf = c.follow()
+		if err = c.river.Start(context.WithoutCancel(ctx)); err != nil {
+			c.deaf()
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("queue: start: %w", err)
@@ -158,5 +162,6 @@ func (c *Client) Stop(ctx context.Context) error {
 	if err := c.river.Stop(ctx); err != nil {
 		return fmt.Errorf("queue: stop: jobs are still running: %w", err)
 	}
+	c.deaf()
 	return nil
 }

@@ -127,7 +127,7 @@ func Run(ctx context.Context, cfg Config) error {
 	alive := newLiveness(db, node, cfg.LeaseTTL, cfg.Logger)
 	room := newCapacity()
 	turns := turn.Config{
-		Store: db, Node: node, TTL: cfg.LeaseTTL, DigestKey: seed, Pooled: cfg.Pooled, Logger: cfg.Logger, Joined: alive.nodeJoined,
+		Store: db, Node: node, TTL: cfg.LeaseTTL, DigestKey: seed, Pooled: cfg.Pooled, Logger: cfg.Logger, JobLog: queue.Log, Joined: alive.nodeJoined,
 		Backend: func(ctx context.Context, name string) (turn.Backend, error) {
 			return backend(ctx, registry, room, name)
 		},

@@ -90,6 +90,8 @@ func playScripts(t *testing.T, dir string) {
 			"crash":    cmdCrash,
 			"job":      cmdJob,
 			"pooler":   cmdPooler,
+			"ui":       cmdUI,
+			"until":    cmdUntil,
 		},
 	})
 }

@@ -40,8 +40,14 @@ comment on function towpath.tags(text, text) is 'Session and profile as River ta
 create or replace function towpath.end_job(job_id bigint, state text, output jsonb default '{}') returns void
 language plpgsql as $$
 begin
-  update :river.river_job j set state = cast(end_job.state as :river.river_job_state), finalized_at = clock_timestamp(), metadata = j.metadata || output
+  update :river.river_job j set state = cast(end_job.state as :river.river_job_state), finalized_at = clock_timestamp(),
+    metadata = j.metadata || (output #- '{output,stderr}'),
+    -- River UI shows these with their attempt.
+    errors = case when output #>> '{output,status}' in ('failed', 'abandoned')
+      then array_append(j.errors, jsonb_build_object('at', clock_timestamp(), 'attempt', greatest(j.attempt, 1),
+        'error', concat_ws(': ', output #>> '{output,status}', output #>> '{output,kind}', output #>> '{output,message}'),
+        'trace', coalesce(output #>> '{output,stderr}', ''))) else j.errors end
   where j.id = job_id and j.finalized_at is null;
 end $$;
 comment on function towpath.end_job(bigint, text, jsonb) is
-'Ends a River job that has done its part, or never will. A worker''s own completion then finds nothing to do. The last lock that a transaction takes.';
+'Ends a River job that has done its part, or never will; output stands in its metadata, and what failed among its errors. A worker''s own completion then finds nothing to do. The last lock that a transaction takes.';

@@ -50,7 +50,9 @@ begin
     perform towpath.settle_run(p.parent_id);
   end if;
   perform towpath.end_job(p.river_job_id, case when p_fence is null then 'cancelled' else 'completed' end,
-    jsonb_build_object('output', jsonb_strip_nulls(jsonb_build_object('process_id', p.id, 'status', p_status, 'kind', p_kind))));
+    jsonb_build_object('output', jsonb_strip_nulls(jsonb_build_object('process_id', p.id, 'status', p_status, 'kind', p_kind,
+      'message', case when p_status in ('failed', 'abandoned') then left(coalesce(p.outcome ->> 'message', p.outcome ->> 'reason'), 2000) end,
+      'stderr', case when p_status = 'failed' then right(p.outcome ->> 'stderr', 8000) end))));
   perform towpath.wake('towpath_events', p.id);
 end $$;
 comment on function towpath.finalize(bigint, text, jsonb, text, text, bigint, bytea, text) is

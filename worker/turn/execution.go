@@ -76,10 +76,10 @@ type second struct {
 	dropped int
 }
 
-func newExecution(r *Runner, c store.Claim) *execution {
+func newExecution(r *Runner, c store.Claim, log *slog.Logger) *execution {
 	x := &execution{
 		runner: r, claim: c, owner: store.Owner{No: *c.No, Fence: *c.Fence}, began: time.Now(),
-		log:     r.Logger.With("process", *c.ProcessID, "session", *c.SessionID, "profile", *c.Profile, "attempt", *c.Attempt),
+		log:     log.With("process", *c.ProcessID, "session", *c.SessionID, "profile", *c.Profile, "attempt", *c.Attempt),
 		digests: newDigester(r.DigestKey),
 		streams: map[uint32]*stream{}, lost: map[uint32]*stream{}, delta: map[string][]byte{}, heard: map[string]bool{},
 		inbox: newInbox(),

@@ -99,7 +99,7 @@ func Offline(ctx context.Context, rows []store.Journal, key []byte, run func(con
 	none := int64(0)
 	x := newExecution(New(Config{Logger: slog.New(slog.DiscardHandler), DigestKey: key}), store.Claim{
 		ProcessID: &request.Process, SessionID: &request.Session, Profile: &request.Profile, Attempt: &request.Attempt, No: &none, Fence: &none,
-	})
+	}, slog.New(slog.DiscardHandler))
 	x.offline = true
 	x.backend.Limits = Limits{EventBytes: math.MaxInt64, EventsBytes: math.MaxInt64, Handles: math.MaxInt, Calls: math.MaxInt}
 	x.past, x.request, x.n, x.now = past, h.Request, 1, past[0].at

@@ -57,6 +57,8 @@ type Config struct {
 	DigestKey []byte
 	Pooled    bool // no LISTEN: ask for control words every half second while turns run
 	Logger    *slog.Logger
+	// JobLog, if set, is the logger of the job that a context belongs to; what a turn logs goes there. Default: Logger.
+	JobLog func(context.Context) *slog.Logger
 	// Backend gives the profile by name, once there is room for one more turn of it, or an error when this node does
 	// not have it.
 	Backend func(ctx context.Context, name string) (Backend, error)
@@ -85,6 +87,9 @@ type Runner struct {
 
 // New makes a Runner; Run it before the first Handle.
 func New(c Config) *Runner {
+	if c.JobLog == nil {
+		c.JobLog = func(context.Context) *slog.Logger { return c.Logger }
+	}
 	r := &Runner{Config: c, running: map[string]*execution{}, missed: map[string]struct{}{},
 		ask: make(chan struct{}, 1), asked: map[string]struct{}{}}
 	r.flusher = newFlusher(r)
@@ -117,7 +122,7 @@ func (r *Runner) Handle(ctx context.Context, job int64, args json.RawMessage) er
 	}
 	if x == nil {
 		if c.Detail != nil {
-			r.Logger.Debug("turn job has nothing to do", "job", job, "action", c.Action, "detail", *c.Detail)
+			r.JobLog(ctx).Info("the job has nothing to do", "action", c.Action, "detail", *c.Detail)
 		}
 		return nil
 	}
@@ -144,7 +149,7 @@ func (r *Runner) register(ctx context.Context, c store.Claim, err error) *execut
 	if err != nil || c.Action != store.ActionRun || r.running[*c.ProcessID] != nil {
 		return nil
 	}
-	x := newExecution(r, c)
+	x := newExecution(r, c, r.JobLog(ctx))
 	x.ctx, x.cancel = context.WithCancelCause(ctx)
 	r.running[*c.ProcessID] = x
 	if _, told := missed[*c.ProcessID]; told || *c.Words {

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/towpath/towpath/queue/queuetest"
+)
+
+// ui cancel|retry|delete JOB, ui pause|resume QUEUE presses a button of River UI.
+func cmdUI(ts *testscript.TestScript, neg bool, args []string) {
+	const usage = "ui cancel|retry|delete JOB, ui pause|resume QUEUE"
+	only(ts, neg, args, usage, len(args) == 2)
+	pool, err := pgxpool.New(context.Background(), databaseOf(ts))
+	ts.Check(err)
+	defer pool.Close()
+	ui := queuetest.NewUI(of(ts).t, pool)
+	if press := map[string]func(context.Context, string) error{"pause": ui.Pause, "resume": ui.Resume}[args[0]]; press != nil {
+		ts.Check(press(context.Background(), args[1]))
+		return
+	}
+	press := map[string]func(context.Context, int64) error{"cancel": ui.Cancel, "retry": ui.Retry, "delete": ui.Delete}[args[0]]
+	only(ts, neg, args, usage, press != nil)
+	job, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	ts.Check(press(context.Background(), job))
+}
+
+// until CONDITION waits until an SQL condition holds. It is for what nobody notifies anybody of.
+func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
+	only(ts, neg, args, "until CONDITION", len(args) == 1)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, databaseOf(ts))
+	ts.Check(err)
+	defer conn.Close(context.WithoutCancel(ctx))
+	for {
+		var holds bool
+		if err := conn.QueryRow(ctx, "select coalesce(("+args[0]+"), false)").Scan(&holds); err != nil {
+			ts.Fatalf("until %s: %v", args[0], err)
+		}
+		if holds {
+			return
+		}
+		ts.Check(conn.QueryRow(ctx, "select pg_sleep(0.02)").Scan(new(any)))
+	}
+}
