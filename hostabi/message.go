@@ -39,7 +39,8 @@ const (
 type ProcSpec struct {
 	Name    string   `json:"name"`
 	Args    []string `json:"args,omitempty"`
-	Framing string   `json:"framing,omitempty"` // FramingLines when empty
+	Framing string   `json:"framing,omitempty"`  // FramingLines when empty
+	RetryOf uint32   `json:"retry_of,omitempty"` // the ELOST child that this one replaces: what was emitted since it was opened is retracted
 }
 
 // Manifest is what `manifest_v1` finishes with. It requests; the operator permits; nothing is permitted by default.

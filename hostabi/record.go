@@ -10,7 +10,7 @@ import (
 type Kind uint32
 
 const (
-	KindHead   Kind = 1  // HTTP response began: Code is the status, Payload JSON headers (lower-case names, lists)
+	KindHead   Kind = 1  // HTTP response began: Code is the status, Payload JSON headers (lower-case names, lists). Of a child: its broker got an answer of 400 or above
 	KindData   Kind = 2  // body bytes as they came, or one stdout frame; at most MaxData
 	KindStderr Kind = 3  // bytes of a child's standard error
 	KindEnd    Kind = 4  // end of body (Code 0) or of the child (Code is the exit status)

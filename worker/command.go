@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -22,8 +23,12 @@ func command(ctx context.Context, p *profiles.Profile, wish hostabi.ProcSpec) (t
 		return turn.Command{}, hostabi.Errorf(hostabi.EDENIED,
 			`these arguments of command %s are not permitted: add them to args in the permit file's [[proc]] name = %q`, wish.Name, permit.Name)
 	}
+	bound := permit.Secrets
+	if permit.Broker != nil {
+		bound = append(slices.Clone(bound), permit.Broker.Secret) // so that it is scrubbed; only the broker has it
+	}
 	values := map[string]string{}
-	for _, name := range permit.Secrets {
+	for _, name := range bound {
 		value, err := p.Secrets.Value(ctx, name)
 		switch {
 		case ctx.Err() != nil:
@@ -33,10 +38,31 @@ func command(ctx context.Context, p *profiles.Profile, wish hostabi.ProcSpec) (t
 		}
 		values[name] = value
 	}
+	if permit.Broker != nil && !slices.Contains(permit.Secrets, permit.Broker.Secret) {
+		delete(values, permit.Broker.Secret)
+	}
+	var broker *egress.Broker // from Begin to End
 	return turn.Command{
-		Path: permit.Command, Args: slices.Clone(wish.Args), Scrub: p.Secrets.Scrubber,
+		Path: permit.Command, Args: slices.Clone(wish.Args),
+		Begin: func(heard func(int, http.Header)) (err error) {
+			if permit.Broker != nil {
+				broker, err = p.Egress.Broker(*permit.Broker, heard)
+			}
+			return err
+		},
+		End: func() {
+			if broker != nil {
+				broker.Close()
+			}
+		},
+		Scrub: func() *egress.Scrubber {
+			if broker == nil {
+				return p.Secrets.Scrubber()
+			}
+			return p.Secrets.ScrubberWith("broker_token", broker.Token)
+		},
 		Fill: func(text []byte) ([]byte, error) {
-			filled, err := egress.Fill(string(text), func(name string) (string, error) {
+			filled, err := egress.FillAll(string(text), broker, func(name string) (string, error) {
 				value, bound := values[name]
 				if strings.Contains(name, "{") {
 					return "", hostabi.Errorf(hostabi.EINVAL, "%.64q is not the name of a secret: write {{secret:NAME}}", name)

@@ -20,11 +20,25 @@ type Proc struct {
 	lines  *bufio.Reader
 }
 
+// Command is a child to start.
+type Command struct {
+	Name    string // a key of the operator's table
+	Args    []string
+	RetryOf uint32 // the lost child that this one replaces, see Lost: what was emitted since it was started is retracted
+	// Heard, if set, is told of each answer of 400 and above that the command's broker got, before the child has it.
+	Heard func(status int, header Header)
+}
+
 // Exec starts the command that the operator's table has under name. The end of ctx ends the child. What the child
 // writes to its standard error goes to the turn's log.
 func (t *Turn) Exec(ctx context.Context, name string, args ...string) (*Proc, error) {
+	return t.Start(ctx, Command{Name: name, Args: args})
+}
+
+// Start is Exec with more to say.
+func (t *Turn) Start(ctx context.Context, c Command) (*Proc, error) {
 	// Raw, because a frame holds at most hostabi.MaxData bytes and a line may be longer.
-	spec, err := json.Marshal(hostabi.ProcSpec{Name: name, Args: args, Framing: hostabi.FramingRaw})
+	spec, err := json.Marshal(hostabi.ProcSpec{Name: c.Name, Args: c.Args, Framing: hostabi.FramingRaw, RetryOf: c.RetryOf})
 	if err != nil {
 		return nil, fmt.Errorf("proc_open: encode spec: %w", err)
 	}
@@ -32,7 +46,13 @@ func (t *Turn) Exec(ctx context.Context, name string, args ...string) (*Proc, er
 	if err != nil {
 		return nil, err
 	}
-	s.stderr = func(p []byte) { t.Log.Info(string(p), "stderr", name) }
+	s.stderr = func(p []byte) { t.Log.Info(string(p), "stderr", c.Name) }
+	s.heard = func(r hostabi.Record) {
+		var header Header
+		if json.Unmarshal(r.Payload, &header) == nil && c.Heard != nil {
+			c.Heard(int(r.Code), header)
+		}
+	}
 	return &Proc{stream: s, lines: bufio.NewReader(s)}, nil
 }
 

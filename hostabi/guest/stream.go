@@ -16,8 +16,9 @@ type stream struct {
 	op     string // "http" or "proc"
 	handle uint32
 	queue  *queue
-	unhook func() bool // forgets the context
-	stderr func([]byte)
+	unhook func() bool          // forgets the context
+	stderr func([]byte)         // of a child
+	heard  func(hostabi.Record) // of a child: HEAD
 
 	rest []byte
 	exit int32
@@ -54,15 +55,17 @@ func (s *stream) Read(p []byte) (int, error) {
 			s.err = err
 			continue
 		}
-		switch r.Kind {
-		case hostabi.KindData:
+		switch {
+		case r.Kind == hostabi.KindData:
 			s.rest = r.Payload
-		case hostabi.KindStderr:
+		case r.Kind == hostabi.KindStderr && s.stderr != nil:
 			s.stderr(r.Payload)
-		case hostabi.KindEnd:
+		case r.Kind == hostabi.KindHead && s.heard != nil:
+			s.heard(r)
+		case r.Kind == hostabi.KindEnd:
 			s.exit, s.err = r.Code, io.EOF
 			s.release()
-		case hostabi.KindFailed:
+		case r.Kind == hostabi.KindFailed:
 			s.err = s.failed(r)
 		default:
 			s.err = fmt.Errorf("%s: record of kind %d where bytes were expected", s.op, r.Kind)

@@ -89,22 +89,47 @@ func (c *Client) secretFor(ctx context.Context, r *route, name string) (string, 
 
 const (
 	placeholderOpen  = "{{secret:"
+	brokerOpen       = "{{broker:"
 	placeholderClose = "}}"
 )
 
 // Fill replaces each {{secret:NAME}} in s once; what a secret's value looks like is not read again. A placeholder that is
 // not closed is EINVAL.
 func Fill(s string, value func(name string) (string, error)) (string, error) {
+	return fill(s, placeholderOpen, value)
+}
+
+// FillAll is Fill for what goes to a child, whose {{broker:url}} and {{broker:token}} it replaces as well. b may be nil.
+func FillAll(s string, b *Broker, value func(name string) (string, error)) (string, error) {
+	// The broker's first: what a secret's value looks like is not read.
+	s, err := fill(s, brokerOpen, func(word string) (string, error) {
+		switch {
+		case b == nil:
+			return "", hostabi.Errorf(hostabi.EDENIED, "the command has no broker: add to its permit: [proc.broker] url = … secret = …")
+		case word == "url":
+			return b.URL, nil
+		case word == "token":
+			return b.Token, nil
+		}
+		return "", hostabi.Errorf(hostabi.EINVAL, "a broker has no %.64q: write {{broker:url}} or {{broker:token}}", word)
+	})
+	if err != nil {
+		return "", err
+	}
+	return fill(s, placeholderOpen, value)
+}
+
+func fill(s, open string, value func(name string) (string, error)) (string, error) {
 	var b strings.Builder
 	for {
-		before, rest, found := strings.Cut(s, placeholderOpen)
+		before, rest, found := strings.Cut(s, open)
 		b.WriteString(before)
 		if !found {
 			return b.String(), nil
 		}
 		name, after, closed := strings.Cut(rest, placeholderClose)
 		if !closed {
-			return "", hostabi.Errorf(hostabi.EINVAL, "a placeholder is not closed: write {{secret:NAME}}")
+			return "", hostabi.Errorf(hostabi.EINVAL, "a placeholder is not closed: write %sNAME%s", open, placeholderClose)
 		}
 		v, err := value(name)
 		if err != nil {

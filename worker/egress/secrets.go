@@ -142,6 +142,18 @@ func (s *Secrets) remember(name, value string) {
 // Scrubber makes a Scrubber for one stream, of all values that Value has given so far.
 func (s *Secrets) Scrubber() *Scrubber { return &Scrubber{matcher: s.matcher.Load()} }
 
+// ScrubberWith is Scrubber for a stream that may hold one more value.
+func (s *Secrets) ScrubberWith(name, value string) *Scrubber {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := maps.Clone(s.seen)
+	if all == nil {
+		all = map[string][]string{}
+	}
+	all[name] = []string{value}
+	return &Scrubber{matcher: newMatcher(all)}
+}
+
 // Redact scrubs bytes that are whole by themselves. The result may alias p.
 func (s *Secrets) Redact(p []byte) []byte { return s.Scrubber().Scrub(p, true) }
 

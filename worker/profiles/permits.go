@@ -52,10 +52,11 @@ type rawHTTP struct {
 }
 
 type rawProc struct {
-	Name    string   `toml:"name"`
-	Command string   `toml:"command"`
-	Args    []string `toml:"args"`
-	Secrets []string `toml:"secrets"`
+	Name    string           `toml:"name"`
+	Command string           `toml:"command"`
+	Args    []string         `toml:"args"`
+	Secrets []string         `toml:"secrets"`
+	Broker  *egress.Brokered `toml:"broker"`
 }
 
 type rawSource struct {
@@ -116,7 +117,15 @@ func parsePermits(text []byte) (Permits, error) {
 	if err != nil {
 		return Permits{}, err
 	}
-	client.Close()
+	defer client.Close()
+	for i, c := range p.Proc {
+		if c.Broker == nil {
+			continue
+		}
+		if err := client.CheckBroker(*c.Broker); err != nil {
+			return Permits{}, fmt.Errorf("proc %d (name %q): %w", i+1, c.Name, err)
+		}
+	}
 	return p, nil
 }
 

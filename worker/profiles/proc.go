@@ -5,6 +5,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/towpath/towpath/worker/egress"
 )
 
 // Proc permits one command under a name of the operator's choice.
@@ -13,6 +15,7 @@ type Proc struct {
 	Command string   // absolute once the profile is loaded
 	Args    []string // patterns, see Allows
 	Secrets []string // may be filled into standard input
+	Broker  *egress.Brokered
 }
 
 // Allows reports whether the arguments fit the patterns, one by one. A * in a pattern stands for any characters; a

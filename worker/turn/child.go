@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -20,6 +21,23 @@ type Command struct {
 	Args  []string
 	Fill  func([]byte) ([]byte, error) // replaces the placeholders of what ProcFill writes; an *hostabi.Error refuses
 	Scrub func() *egress.Scrubber      // for one stream of output
+	// Begin, if set, is called before the child is started. heard may be called until End has returned: it tells the
+	// guest the head of an answer that something of the host got for the child.
+	Begin func(heard func(status int, header http.Header)) error
+	End   func() // if set, called when the child has ended, or did not start
+}
+
+func (c Command) begin(heard func(int, http.Header)) error {
+	if c.Begin == nil {
+		return nil
+	}
+	return c.Begin(heard)
+}
+
+func (c Command) end() {
+	if c.End != nil {
+		c.End()
+	}
 }
 
 // leaseMargin is how long before a lease may lapse its turn's children are told to end. Half of it is their grace.
@@ -112,7 +130,21 @@ func (x *execution) permit(ctx context.Context, wish hostabi.ProcSpec) (Command,
 
 // spawn starts the child of a stream. One that does not start is a stream that fails.
 func (x *execution) spawn(ctx context.Context, s *stream, framing string) error {
-	child, err := x.runner.brood.raise(ctx, x, s.command)
+	listening, cease := context.WithCancel(x.ctx)
+	s.hush = sync.OnceFunc(func() {
+		cease()
+		s.command.end()
+	})
+	err := s.command.begin(func(status int, header http.Header) {
+		s.put(listening, x.inbox, hostabi.Record{Kind: hostabi.KindHead, Code: int32(status), Payload: egress.HeadPayload(header)})
+	})
+	var child *supervise.Child
+	if err == nil {
+		child, err = x.runner.brood.raise(ctx, x, s.command)
+	}
+	if err != nil {
+		s.hush()
+	}
 	switch {
 	case ctx.Err() != nil && err != nil:
 		return context.Cause(ctx)
@@ -135,6 +167,7 @@ func (x *execution) spawn(ctx context.Context, s *stream, framing string) error 
 // The end of ctx, or a FAILED, kills the child.
 func (s *stream) follow(ctx context.Context, to *inbox, framing string) {
 	defer s.child.Kill()
+	defer s.hush()
 	inner, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(inner, s.child.Kill)()
@@ -163,6 +196,7 @@ func (s *stream) follow(ctx context.Context, to *inbox, framing string) {
 	case <-s.child.Done():
 	case <-inner.Done():
 	}
+	s.hush()
 	if ctx.Err() != nil {
 		return
 	}

@@ -135,11 +135,11 @@ func (x *execution) prepare(rawHead, body []byte) (*stream, hostabi.HTTPHead, er
 	if err := json.Unmarshal(rawHead, &head); err != nil {
 		return nil, head, hostabi.Errorf(hostabi.EINVAL, "head: %v", err)
 	}
-	first := x.lost[head.RetryOf]
+	first, err := x.retried(head.RetryOf, false)
 	switch {
-	case head.RetryOf != 0 && first == nil:
-		return nil, head, hostabi.Errorf(hostabi.EINVAL, "retry_of names handle %d, which is not a lost one", head.RetryOf)
-	case head.RetryOf == 0 && len(x.lost) > 0:
+	case err != nil:
+		return nil, head, err
+	case first == nil && x.owed():
 		return nil, head, hostabi.Errorf(hostabi.EINVAL, "a call was lost: name its handle in retry_of, so that nothing is asked twice in silence")
 	}
 	s, err := x.open()
@@ -160,6 +160,28 @@ func (x *execution) prepare(rawHead, body []byte) (*stream, hostabi.HTTPHead, er
 	}
 	s.first = first
 	return s, head, nil
+}
+
+// retried is the lost call, a request or a child, that another one repeats; nil for 0.
+func (x *execution) retried(handle uint32, proc bool) (*stream, error) {
+	if handle == 0 {
+		return nil, nil
+	}
+	first := x.lost[handle]
+	if first == nil || first.proc != proc {
+		return nil, hostabi.Errorf(hostabi.EINVAL, "retry_of names handle %d, which is not a lost one of this kind", handle)
+	}
+	return first, nil
+}
+
+// owed reports whether a request was lost that has not been named: a request that asks the same would ask it twice.
+func (x *execution) owed() bool {
+	for _, s := range x.lost {
+		if !s.proc {
+			return true
+		}
+	}
+	return false
 }
 
 // reissue says, before a lost call is made again, that it is, and takes back what was emitted since it was made first.
@@ -216,17 +238,29 @@ func (x *execution) ProcOpen(ctx context.Context, spec []byte) (uint32, error) {
 	if err == nil && !ok {
 		command, err = x.permit(ctx, wish)
 	}
-	var s *stream
+	var s, lost *stream
+	if err == nil {
+		lost, err = x.retried(wish.RetryOf, true)
+	}
 	if err == nil {
 		s, err = x.open()
 	}
 	if err != nil {
 		return 0, x.answer(e, 0, nil, err)
 	}
-	s.proc, s.method, s.target, s.command = true, "proc", wish.Name, command
+	s.proc, s.method, s.target, s.command, s.emitted, s.first = true, "proc", wish.Name, command, x.emitted, lost
+	if lost != nil {
+		delete(x.lost, lost.handle)
+		x.reissued++
+	}
 	if ok {
 		s.lost = true
 		return s.handle, nil
+	}
+	if lost != nil {
+		if err := x.reissue(ctx, s); err != nil {
+			return 0, err
+		}
 	}
 	// The intent is on record before anything is started.
 	if err := x.answer(e, int64(s.handle), nil, nil); err != nil {
@@ -333,10 +367,10 @@ func (x *execution) observed(r *hostabi.Record, live bool) *event {
 	switch {
 	case r.Kind == hostabi.KindFailed && r.Code == -int32(hostabi.ELOST):
 		s.ended, x.doubtful = true, nil
+		x.lost[r.Handle] = s
 		if s.proc { // it ended with its worker: the guest opens it again, if it wants to
 			return &event{"process.in_doubt", string(object("handle", r.Handle, "method", s.method, "target", s.target))}
 		}
-		x.lost[r.Handle] = s
 		return &event{"process.in_doubt", string(object("handle", r.Handle, "method", s.method, "target", s.target, "idempotency_key", s.key))}
 	case r.Kind == hostabi.KindEnd || r.Kind == hostabi.KindFailed:
 		s.ended, x.doubtful = true, nil

@@ -294,6 +294,74 @@ func TestOnlyWhatThePluginMarksIsFilled(t *testing.T) {
 	}
 }
 
+func TestALostChildIsReplacedByName(t *testing.T) {
+	b := children(t, map[string]string{"echo": `while read -r line; do echo "heard $line"; done`})
+	refusals := 0
+	var talk func(ctx context.Context, h hostabi.Host, retryOf uint32) error
+	talk = func(ctx context.Context, h hostabi.Host, retryOf uint32) error {
+		if _, err := h.ProcOpen(ctx, []byte(`{"name":"echo","retry_of":77}`)); err != nil {
+			refusals++
+		}
+		handle, err := h.ProcOpen(ctx, fmt.Appendf(nil, `{"name":"echo","retry_of":%d}`, retryOf))
+		if err != nil {
+			return err
+		}
+		emit(ctx, t, h, "begun")
+		if err := h.ProcWrite(ctx, handle, []byte("x\n")); err != nil {
+			return err
+		}
+		for range 2 {
+			r, err := h.Wait(ctx, handle, -1)
+			switch {
+			case err != nil:
+				return err
+			case r.Kind == hostabi.KindFailed && r.Code == -int32(hostabi.ELOST):
+				return talk(ctx, h, handle)
+			case r.Kind != hostabi.KindData:
+				return fmt.Errorf("record %+v", r)
+			}
+			emit(ctx, t, h, "heard")
+			if retryOf != 0 {
+				break
+			}
+		}
+		return finish(ctx, h)
+	}
+	b.guest = func(ctx context.Context, h hostabi.Host) error { return talk(ctx, h, 0) }
+	id := b.submitted("p")
+	ctx, die := context.WithCancelCause(t.Context())
+	doomed := b.node("doomed")
+	scripts(doomed, map[string]string{"echo": `read -r line; echo "heard $line"; sleep 1000`}, new(egress.Secrets))
+	live := b.guest
+	b.guest = func(ctx context.Context, h hostabi.Host) error {
+		return live(ctx, &mortal{Host: h, at: 7, die: func() { // before the second wait
+			if err := h.(*execution).sync(ctx); err != nil {
+				t.Error(err)
+			}
+			die(errLost)
+		}})
+	}
+	if err := b.work(ctx, doomed, id); err != nil {
+		t.Fatal(err)
+	}
+	b.lapse()
+	b.guest = live
+	if err := b.work(t.Context(), b.runner, id); err != nil {
+		t.Fatal(err)
+	}
+	if p := b.process(id); p.Status != "completed" {
+		t.Fatalf("%s %s", p.Status, p.Outcome)
+	}
+	if refusals != 3 {
+		t.Errorf("a child that was never lost was replaced; %d refusals", refusals)
+	}
+	text, reissued := b.transcript(id)
+	if reissued != 1 || strings.Count(text, "begun") != 1 || strings.Count(text, "heard") != 1 {
+		t.Errorf("%d reissued, and what stands is\n%s\n%s", reissued, text, b.log(id))
+	}
+	b.check()
+}
+
 func TestAGuestThatDoesNotListenStopsTheChild(t *testing.T) {
 	dir := t.TempDir()
 	b := children(t, map[string]string{"flood": `while head -c 65536 /dev/zero; do echo x >> ` + dir + `/count; done`})

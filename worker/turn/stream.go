@@ -31,6 +31,7 @@ type stream struct {
 	child   *supervise.Child // nil when it did not start
 	closed  bool             // standard input, by the guest
 	deaf    bool             // the child took no input
+	hush    func()           // nothing is heard of it any more, see Command.Begin
 
 	room   chan struct{} // a token for each record that may still be put
 	cancel context.CancelFunc

@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net/http"
+	"strings"
 
 	"github.com/towpath/towpath/hostabi"
 )
@@ -28,7 +30,7 @@ func (h *Host) ProcOpen(_ context.Context, spec []byte) (uint32, error) {
 	case h.Child == nil:
 		return 0, errNoServer
 	}
-	handle, ctx, open, err := h.begin(0)
+	handle, ctx, open, err := h.begin(c.Spec.RetryOf, true)
 	if err != nil {
 		return 0, err
 	}
@@ -74,6 +76,24 @@ func (c *Child) Stdout(p []byte) {
 
 // Stderr writes to standard error.
 func (c *Child) Stderr(p []byte) { c.push(hostabi.KindStderr, 0, bytes.Clone(p)) }
+
+// Heard tells the plugin that the child's broker got an answer.
+func (c *Child) Heard(status int, header http.Header) {
+	fields := map[string][]string{}
+	for name, values := range header {
+		fields[strings.ToLower(name)] = values
+	}
+	payload, err := json.Marshal(fields)
+	if err != nil {
+		c.host.tb.Errorf("header: %v", err)
+	}
+	c.push(hostabi.KindHead, int32(status), payload)
+}
+
+// Fail ends the child as the host reports a fault; hostabi.ELOST says that the execution died.
+func (c *Child) Fail(code hostabi.Code, message string) {
+	c.push(hostabi.KindFailed, -int32(code), []byte(message))
+}
 
 // Exit ends the child.
 func (c *Child) Exit(status int) { c.push(hostabi.KindEnd, int32(status), nil) }

@@ -34,7 +34,7 @@ func (h *Host) HTTPOpen(_ context.Context, head, body []byte) (uint32, error) {
 	case h.Server == nil:
 		return 0, errNoServer
 	}
-	handle, ctx, open, err := h.begin(x.Head.RetryOf)
+	handle, ctx, open, err := h.begin(x.Head.RetryOf, false)
 	if err != nil {
 		return 0, err
 	}

@@ -30,7 +30,8 @@ type Host struct {
 	changed chan struct{} // closed and replaced whenever something below changes
 	records []hostabi.Record
 	open    map[uint32]*exchange
-	lost    map[uint32]string // lost handles not yet acknowledged, with their idempotency keys
+	lost    map[uint32]string // lost requests not yet acknowledged, with their idempotency keys
+	gone    map[uint32]bool   // lost children
 	handles uint32
 	delta   map[string][]byte
 	events  []Event
@@ -55,7 +56,7 @@ type exchange struct {
 func New(tb testing.TB, turn hostabi.TurnRequest) *Host {
 	return &Host{
 		Turn: turn, Session: map[string][]byte{}, tb: tb,
-		changed: make(chan struct{}), open: map[uint32]*exchange{}, lost: map[uint32]string{}, delta: map[string][]byte{},
+		changed: make(chan struct{}), open: map[uint32]*exchange{}, lost: map[uint32]string{}, gone: map[uint32]bool{}, delta: map[string][]byte{},
 	}
 }
 
@@ -177,7 +178,11 @@ func (h *Host) push(r hostabi.Record) {
 		}
 		if x := h.open[r.Handle]; x != nil && r.Kind == hostabi.KindFailed && hostabi.Code(-r.Code) == hostabi.ELOST {
 			delete(h.open, r.Handle)
-			h.lost[r.Handle] = x.key
+			if x.stdin != nil {
+				h.gone[r.Handle] = true
+			} else {
+				h.lost[r.Handle] = x.key
+			}
 		}
 	})
 }
@@ -359,8 +364,8 @@ func (h *Host) Next(input json.RawMessage) *Host {
 	return next
 }
 
-// begin registers a new handle.
-func (h *Host) begin(retryOf uint32) (handle uint32, ctx context.Context, x *exchange, err error) {
+// begin registers a new handle, of a request or a child.
+func (h *Host) begin(retryOf uint32, proc bool) (handle uint32, ctx context.Context, x *exchange, err error) {
 	h.update(func() {
 		x = &exchange{}
 		switch key, lost := h.lost[retryOf]; {
@@ -370,6 +375,11 @@ func (h *Host) begin(retryOf uint32) (handle uint32, ctx context.Context, x *exc
 		case len(h.open) >= hostabi.MaxHandles:
 			err = hostabi.Errorf(hostabi.EQUOTA, "%d handles are open", len(h.open))
 			return
+		case proc && retryOf != 0 && !h.gone[retryOf]:
+			err = hostabi.Errorf(hostabi.EINVAL, "retry_of is %d, lost children are %v", retryOf, h.gone)
+			return
+		case proc:
+			delete(h.gone, retryOf)
 		case lost:
 			x.key = key
 			delete(h.lost, retryOf)
