@@ -36,6 +36,8 @@ type Config struct {
 	SoftStop time.Duration
 	// Handlers by kind. A job of a kind that has none is cancelled, saying so.
 	Handlers map[Kind]Handler
+	// Observe, if set, is told of each delivery once its handler has ended. Many call it at once.
+	Observe func(Done)
 }
 
 // pace of a queue: how soon after a fetch the next may follow, and how often it is done unasked, see the package comment.
@@ -135,7 +137,7 @@ func (c *Client) workers() (*river.Workers, error) {
 		if t.kind == Sweep {
 			handle = c.forgetting(handle)
 		}
-		river.AddWorkerArgs(workers, args{t.kind}, &worker{trait: t, handle: handle, log: c.config.Logger})
+		river.AddWorkerArgs(workers, args{t.kind}, &worker{trait: t, handle: handle, log: c.config.Logger, seen: c.config.Observe})
 	}
 	return workers, nil
 }

@@ -83,6 +83,7 @@ type worker struct {
 	trait
 	handle Handler
 	log    *slog.Logger
+	seen   func(Done)
 }
 
 func (w *worker) Timeout(*river.Job[args]) time.Duration { return w.timeout }
@@ -98,9 +99,12 @@ func backoff(attempt int) time.Duration {
 	return d - rand.N(d/2)
 }
 
-func (w *worker) Work(ctx context.Context, job *river.Job[args]) error {
+func (w *worker) Work(ctx context.Context, job *river.Job[args]) (err error) {
 	ctx, release := translate(ctx)
 	defer release()
+	began := time.Now()
+	err = errPanicked
+	defer func() { w.observe(job, began, &err) }()
 	return w.handle(w.withLog(ctx, job.ID), Job{
 		ID:        job.ID,
 		Kind:      w.kind,

@@ -19,6 +19,7 @@ import (
 	"github.com/towpath/towpath/hostabi/engine"
 	"github.com/towpath/towpath/queue"
 	"github.com/towpath/towpath/store"
+	"github.com/towpath/towpath/worker/monitor"
 	"github.com/towpath/towpath/worker/profiles"
 	"github.com/towpath/towpath/worker/turn"
 )
@@ -51,6 +52,8 @@ type Config struct {
 	TurnConcurrency int
 	// MemoryBudget is for the linear memories of all guests, in bytes. Default: the machine's memory.
 	MemoryBudget int64
+	// Monitor is where /metrics, /healthz and /readyz are answered: HOST:PORT, or a port of loopback. Default: nowhere.
+	Monitor string
 	// Logger gets the node's log. Default: slog.Default().
 	Logger *slog.Logger
 	// Ready, if set, is called once the node takes jobs.
@@ -124,21 +127,48 @@ func Run(ctx context.Context, cfg Config) error {
 		return fmt.Errorf("worker: %w", err)
 	}
 
+	var watched *monitor.Monitor
 	alive := newLiveness(db, node, cfg.LeaseTTL, cfg.Logger)
 	room := newCapacity()
 	turns := turn.Config{
 		Store: db, Node: node, TTL: cfg.LeaseTTL, DigestKey: seed, Pooled: cfg.Pooled, Logger: cfg.Logger, JobLog: queue.Log, Joined: alive.nodeJoined,
 		Backend: func(ctx context.Context, name string) (turn.Backend, error) {
-			return backend(ctx, registry, room, name)
+			b, err := backend(ctx, registry, room, name)
+			if err == nil && watched != nil {
+				b.HTTP = watched.Outbound(name, b.HTTP)
+			}
+			return b, err
+		},
+		Observe: func(d turn.Done) {
+			if watched != nil {
+				watched.Turn(d)
+			}
 		},
 	}
 	if cfg.Turns != nil {
 		cfg.Turns(&turns)
 	}
 	runner := turn.New(turns)
+	running, stop := context.WithCancel(background)
+	var loops sync.WaitGroup
+	defer func() { stop(); loops.Wait() }()
+	if cfg.Monitor != "" {
+		watched = newMonitor(cfg, db, registry, runner)
+		listener, err := monitor.Listen(cfg.Monitor)
+		if err != nil {
+			return fmt.Errorf("worker: %w", err)
+		}
+		cfg.Logger.Info("monitoring", "address", listener.Addr().String())
+		loops.Go(func() { watched.Serve(running, listener, cfg.Logger) })
+	}
 	client, err := queue.New(queue.Config{
 		Pool: cfg.Pool, Schema: cfg.RiverSchema, Queues: cfg.Queues, NodeID: cfg.NodeID, Pooled: cfg.Pooled,
 		Concurrency: map[string]int{queue.Turns: cfg.TurnConcurrency}, Logger: cfg.Logger, SoftStop: cfg.SoftStop,
+		Observe: func(d queue.Done) {
+			if watched != nil {
+				watched.Job(d)
+			}
+		},
 		Handlers: map[queue.Kind]queue.Handler{
 			queue.Turn:  func(ctx context.Context, job queue.Job) error { return answer(runner.Handle(ctx, job.ID, job.Args)) },
 			queue.Sweep: func(ctx context.Context, _ queue.Job) error { return sweep(ctx, db, cfg.LeaseTTL) },
@@ -148,13 +178,10 @@ func Run(ctx context.Context, cfg Config) error {
 		return fmt.Errorf("worker: %w", err)
 	}
 
-	running, stop := context.WithCancel(background)
-	var loops sync.WaitGroup
 	loops.Go(func() { runner.Run(running) })
 	if !cfg.Pooled {
 		loops.Go(func() { alive.run(running) })
 	}
-	defer func() { stop(); loops.Wait() }()
 	if err := client.Start(ctx); err != nil {
 		return fmt.Errorf("worker: %w", err)
 	}

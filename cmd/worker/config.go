@@ -40,6 +40,7 @@ type config struct {
 	MaxConns        int           `env:"TOWPATH_MAX_CONNS" flag:"max-conns" envDefault:"16" help:"database connections at most; pool_max_conns in DATABASE_URL wins"`
 	NoMigrate       bool          `env:"TOWPATH_NO_MIGRATE" flag:"no-migrate" envDefault:"false" help:"only check that the database is migrated"`
 	PostgresBin     string        `env:"TOWPATH_POSTGRES_BIN" flag:"postgres-bin" help:"folder of the programs postgres and initdb for the private Postgres; empty: they are looked for"`
+	Monitor         string        `env:"TOWPATH_MONITOR" flag:"monitor" help:"where /metrics, /healthz and /readyz are answered, without a login: HOST:PORT, or a port of loopback; empty: nowhere"`
 	LogFormat       logFormat     `env:"TOWPATH_LOG_FORMAT" flag:"log-format" envDefault:"text" help:"text or json"`
 	LogLevel        slog.Level    `env:"TOWPATH_LOG_LEVEL" flag:"log-level" envDefault:"info" help:"debug, info, warn or error"`
 }

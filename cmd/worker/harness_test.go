@@ -92,6 +92,7 @@ func playScripts(t *testing.T, dir string) {
 			"pooler":   cmdPooler,
 			"ui":       cmdUI,
 			"until":    cmdUntil,
+			"get":      cmdGet,
 		},
 	})
 }

@@ -57,7 +57,8 @@ func run(ctx context.Context, cfg config, logs io.Writer) (err error) {
 		Plugins: cfg.Plugins, Cache: cfg.Cache,
 		LeaseTTL: cfg.LeaseTTL, SoftStop: cfg.SoftStop, HardStop: cfg.HardStop,
 		TurnConcurrency: cfg.TurnConcurrency, MemoryBudget: int64(cfg.MemoryBudget),
-		Logger: log,
+		Monitor: cfg.Monitor,
+		Logger:  log,
 		Ready: func() {
 			log.Info("ready", "node", cfg.NodeID, "queues", strings.Join(cfg.Queues, ","), "plugins", cfg.Plugins)
 		},

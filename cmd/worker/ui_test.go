@@ -2,6 +2,10 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
 	"strconv"
 	"time"
 
@@ -49,4 +53,19 @@ func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		ts.Check(conn.QueryRow(ctx, "select pg_sleep(0.02)").Scan(new(any)))
 	}
+}
+
+// get NODE PATH prints what a node answers at its monitoring address, and the status code before it.
+func cmdGet(ts *testscript.TestScript, neg bool, args []string) {
+	only(ts, neg, args, "get NODE PATH", len(args) == 2)
+	found := regexp.MustCompile(`msg=monitoring address=(\S+)`).FindStringSubmatch(nodeOf(ts, args[0]).text())
+	if found == nil {
+		ts.Fatalf("node %s answers nowhere", args[0])
+	}
+	resp, err := http.Get("http://" + found[1] + args[1])
+	ts.Check(err)
+	defer resp.Body.Close()
+	fmt.Fprintln(ts.Stdout(), resp.StatusCode)
+	_, err = io.Copy(ts.Stdout(), resp.Body)
+	ts.Check(err)
 }

@@ -29,6 +29,7 @@ func (r *Runner) renew(ctx context.Context) {
 			continue
 		}
 		last = time.Now()
+		r.renewed.Store(last.UnixNano())
 		for _, x := range before {
 			if held[x.owner.No] != x.owner.Fence {
 				x.cancel(errLost)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/towpath/towpath/hostabi"
@@ -62,6 +63,8 @@ type Config struct {
 	// Backend gives the profile by name, once there is room for one more turn of it, or an error when this node does
 	// not have it.
 	Backend func(ctx context.Context, name string) (Backend, error)
+	// Observe, if set, is told of each attempt that has ended here. Many call it at once.
+	Observe func(Done)
 	// Fault, if set, is told where turns stand, by the goroutine that stands there. For a harness.
 	Fault func(Point)
 	// NoJournal leaves out the journal, and with it all that it is good for. For a benchmark.
@@ -75,6 +78,7 @@ type Runner struct {
 	Config
 	flusher *flusher
 	brood   brood
+	renewed atomic.Int64 // Unix ns of the last renewal that the database has confirmed
 
 	mu       sync.Mutex
 	running  map[string]*execution // by process id
@@ -92,6 +96,7 @@ func New(c Config) *Runner {
 	}
 	r := &Runner{Config: c, running: map[string]*execution{}, missed: map[string]struct{}{},
 		ask: make(chan struct{}, 1), asked: map[string]struct{}{}}
+	r.renewed.Store(time.Now().UnixNano())
 	r.flusher = newFlusher(r)
 	return r
 }
@@ -132,6 +137,7 @@ func (r *Runner) Handle(ctx context.Context, job int64, args json.RawMessage) er
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*r.TTL)
 	defer cancel()
 	err = x.settleTurn(closing, v)
+	x.tell(v)
 	x.fault(AtLeft, 0)
 	return err
 }

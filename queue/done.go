@@ -1,0 +1,52 @@
+package queue
+
+import (
+	"errors"
+	"time"
+
+	"github.com/riverqueue/river"
+)
+
+// Done is one delivery of a job that a handler has ended.
+type Done struct {
+	Kind    Kind
+	Outcome string        // completed, failed, panicked, snoozed, cancelled or stopped
+	Wait    time.Duration // from when it was due to when it began; clocks of database and node
+	Took    time.Duration
+}
+
+// observe tells Config.Observe of a delivery once its handler has ended, by a panic too.
+func (w *worker) observe(job *river.Job[args], began time.Time, err *error) {
+	if w.seen == nil {
+		return
+	}
+	d := Done{Kind: w.kind, Outcome: "panicked", Took: time.Since(began)}
+	if *err != errPanicked {
+		d.Outcome = outcome(*err)
+	}
+	if job.AttemptedAt != nil {
+		d.Wait = max(job.AttemptedAt.Sub(job.ScheduledAt), 0)
+	}
+	w.seen(d)
+}
+
+// errPanicked stands for the error of a handler that has not returned.
+var errPanicked = errors.New("queue: the handler panicked")
+
+func outcome(err error) string {
+	var (
+		snooze *river.JobSnoozeError
+		cancel *river.JobCancelError
+	)
+	switch {
+	case err == nil:
+		return "completed"
+	case errors.As(err, &snooze):
+		return "snoozed"
+	case errors.As(err, &cancel), errors.Is(err, ErrCancelled):
+		return "cancelled"
+	case errors.Is(err, ErrStopping):
+		return "stopped"
+	}
+	return "failed"
+}
