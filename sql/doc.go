@@ -21,13 +21,17 @@
 //	                     ├─ receipt a boundary was applied     env ── environments by content
 //	                     └─ usage   what a response cost
 //
-// Each table has one reclaim rule, which its comment states too:
+//	retention ── how long                 tombstone ── what was pruned                 usage_day ── old usage, summed
+//
+// Each table has one reclaim rule, which its comment states too, in the words after "Reclaim:". A test of package store
+// makes a row in every table, ends everything, lets the time pass, and finds the tables empty but for those whose rule is
+// "never" or "an operator's delete": a new table needs a comment, a line here, and a maker there.
 //
 //	store, clock        never
 //	migration, code     never
 //	node                sweep, a day after it was seen, when it holds no lease
-//	profile             an operator's delete
-//	session             prune, past retention, when it has no process
+//	profile, retention  an operator's delete
+//	session             prune, past retention, when it has no process, leaving a tombstone
 //	session_kv, cursor  with the session; a reader also by forget_reader
 //	process             prune, past retention, leaving a tombstone
 //	lease               release, finish or sweep: the row exists only while somebody executes
@@ -38,7 +42,9 @@
 //	journal             sweep, a day after its turn has ended
 //	runner_job          with its run
 //	env                 prune, when no process names it
-//	usage               prune, under a retention of its own
+//	usage               prune, under a retention of its own, summed by day first
+//	usage_day           never
+//	tombstone           prune, under a retention of its own
 //
 // # Lock order
 //
@@ -50,7 +56,8 @@
 // (towpath.locked). Whoever holds a session's lock may lock its processes in any order: the end of a turn locks the run
 // that it is part of. Who writes an input of a process has locked the process: poll too. Several processes at once are
 // locked by append and poll alone, by number; the next turn of a session has a higher number than the one before it.
-// The renewal of leases locks nothing else. sweep skips what others have locked. The end of a River job is the last
+// The renewal of leases locks nothing else. sweep skips what others have locked. prune locks ended processes
+// by number, or sessions, and skips what others have locked too. The end of a River job is the last
 // lock of a transaction, since River's own statements hold these rows and nothing of ours.
 //
 // Whatever is decided is read after the lock: a statement's snapshot is older than a lock that it waited for.
@@ -66,6 +73,7 @@
 //	TW40L     lease                409   the fence is not the owner's any more: taken over, lapsed or ended
 //	TW40R     resync               410   the change feed has begun anew since this cursor
 //	TW40V     stale version        412   the snapshot is at another version than the caller's
+//	TW410     pruned               410   there was such a process, or such a key, and it is no longer retained
 //	TW413     too large            413   content, nesting or a key beyond the stated limit
 //	TW423     quarantined          423   the session is damaged and waits for an operator
 //

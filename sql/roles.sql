@@ -35,7 +35,7 @@ begin
                                'accept_input', 'session_put', 'session_control', 'session_list', 'session_summary', 'session_trace', 'mark_read', 'forget_reader',
                                'receipts', 'create_run', 'finish_run', 'cancel_run', 'create_command', 'cancel_command',
                                'runner_jobs', 'health', 'gauges', 'contract',
-                               'kv_get', 'kv_put', 'kv_list', 'put_snapshot', 'profile_health', 'recover', 'recover_all', 'release_quarantine']),
+                               'kv_get', 'kv_put', 'kv_list', 'put_snapshot', 'profile_health', 'recover', 'recover_all', 'release_quarantine', 'prune', 'retention_put']),
       ('towpath_reader', array['events', 'process', 'recent', 'processes_list', 'await_output', 'changes', 'changes_now',
                                'session_list', 'session_summary', 'session_trace', 'mark_read', 'forget_reader', 'receipts', 'runner_jobs', 'health', 'gauges', 'contract']),
       ('towpath_worker', array['submit', 'submit_many', 'steer', 'answer', 'interrupt', 'cancel', 'events', 'process', 'profile_put', 'sweep',
@@ -46,12 +46,12 @@ begin
                                'receipts', 'create_run', 'finish_run', 'cancel_run', 'create_command', 'cancel_command',
                                'runner_jobs', 'health', 'gauges', 'contract',
                                'kv_put', 'kv_list', 'put_snapshot', 'stage_inputs', 'atomic_apply', 'ack_command', 'finish_command', 'runner_job_put', 'node_describe', 'profile_health', 'usage_put',
-                               'recover', 'recover_all'])
+                               'recover', 'recover_all', 'prune'])
     ) v(role, names) join pg_roles p on p.rolname = v.role
   loop
     execute (select string_agg(format('grant execute on function %s to %I;', p.oid::regprocedure, f.role), ' ')
              from pg_proc p where p.pronamespace = 'towpath'::regnamespace and p.proname = any(f.names));
-    execute format('grant select on towpath.processes, towpath.profiles, towpath.nodes, towpath.sessions, towpath.in_doubt, towpath.commands, towpath.usage_by_day, towpath.env_use to %I', f.role);
+    execute format('grant select on towpath.processes, towpath.profiles, towpath.nodes, towpath.sessions, towpath.in_doubt, towpath.commands, towpath.usage_by_day, towpath.env_use, towpath.retentions to %I', f.role);
     execute format('grant usage on schema :river to %I', f.role);
     if f.role <> 'towpath_client' then
       execute format('grant select on :river.river_job, :river.river_queue to %I', f.role);

@@ -18,13 +18,14 @@ var (
 	ErrFence       = errors.New("lease is not ours")         // TW40L
 	ErrResync      = errors.New("the feed has begun anew")   // TW40R
 	ErrStale       = errors.New("version is not the newest") // TW40V
+	ErrPruned      = errors.New("no longer retained")        // TW410
 	ErrTooLarge    = errors.New("too large")                 // TW413
 	ErrQuarantined = errors.New("session is quarantined")    // TW423
 )
 
 var sentinels = map[string]error{
 	"TW400": ErrInvalid, "TW403": ErrDenied, "TW404": ErrNotFound, "TW409": ErrConflict, "TW40I": ErrIdempotency,
-	"TW40L": ErrFence, "TW40R": ErrResync, "TW40V": ErrStale, "TW413": ErrTooLarge, "TW423": ErrQuarantined,
+	"TW40L": ErrFence, "TW40R": ErrResync, "TW40V": ErrStale, "TW410": ErrPruned, "TW413": ErrTooLarge, "TW423": ErrQuarantined,
 }
 
 // Error is a refusal by one of our SQL functions. Hint says what to do about it and may be empty.

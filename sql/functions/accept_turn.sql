@@ -114,6 +114,9 @@ begin
     select * into p from towpath.process x
     where x.tenant = s.tenant and x.project = s.project and x.key_digest = key or x.id = accept_turn.process_id
     order by x.key_digest is not distinct from key desc limit 1;
+    if not found then -- pruned since
+      perform towpath.check_fresh(process_id, s.tenant, s.project, key);
+    end if;
     if p.request_digest is distinct from digest or p.key_digest is distinct from key then
       perform towpath.fail('TW40I',
         case when p.key_digest is not distinct from key and key is not null then 'idempotency_key was used for another request'
@@ -126,6 +129,9 @@ begin
 
   duplicate := false;
   -- Only now, since a request that was accepted once is answered whatever has become of its session and profile.
+  if key is not null or p_options ? 'id' then
+    perform towpath.check_fresh(process_id, s.tenant, s.project, key);
+  end if;
   perform towpath.check_profile(p_profile);
   perform towpath.check_open(s, 'turn');
   perform towpath.check_run(r) from towpath.process r where r.id = p_parent;

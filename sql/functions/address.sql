@@ -51,7 +51,7 @@ begin
   where s.id = (select x.session_id from towpath.process x where x.id = locked.process_id) for no key update;
   select * into p from towpath.process x where x.id = locked.process_id for no key update;
   if not found then
-    perform towpath.fail('TW404', format('unknown process "%s"', coalesce(process_id, '')), 'towpath.processes lists them; `worker ps` too');
+    perform towpath.unknown(process_id);
   end if;
   return p;
 end $$;

@@ -97,8 +97,9 @@ comment on function towpath.atomic_apply(bigint, bigint, text, integer, text[], 
 
 create or replace function towpath.receipts(process_id text)
 returns table (seq integer, boundary text, session text, version bigint, inputs text[], digest bytea, at timestamptz)
-language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select r.seq, r.boundary, r.session_id, r.session_version, r.input_ids, r.digest, r.at from towpath.receipt r
-  where r.process_no = (select p.no from towpath.process p where p.id = process_id) order by r.seq
-$$;
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  return query select r.seq, r.boundary, r.session_id, r.session_version, r.input_ids, r.digest, r.at from towpath.receipt r
+               where r.process_no = towpath.no_of(process_id) order by r.seq;
+end $$;
 comment on function towpath.receipts(text) is 'The boundaries that a process has crossed.';

@@ -31,14 +31,22 @@ begin
      from towpath.process p
      where (p.change_xid, p.no) > (at_xid, at_no) and p.change_xid < horizon order by p.change_xid, p.no limit max)
     union all
+    (select g.change_xid, g.no, '', 'pruned process', g.id, g.status, g.session_id, g.last_seq, g.finalized_at
+     from towpath.tombstone g
+     where g.kind = 'process' and (g.change_xid, g.no) > (at_xid, at_no) and g.change_xid < horizon order by g.change_xid, g.no limit max)
+    union all
     -- In a transaction, sessions come after all processes.
     (select s.change_xid, 999999999999999999, s.id, 'session', s.id, s.runtime_state, s.id, null, null
      from towpath.session s
      where (s.change_xid, s.id) > (at_xid, at_id) and s.change_xid < horizon order by s.change_xid, s.id limit max)
+    union all
+    (select g.change_xid, 999999999999999999, g.id, 'pruned session', g.id, g.status, g.id, null, null
+     from towpath.tombstone g
+     where g.kind = 'session' and (g.change_xid, g.id) > (at_xid, at_id) and g.change_xid < horizon order by g.change_xid, g.id limit max)
   ) c order by c.xid, c.no, c.key limit max;
 end $$;
 comment on function towpath.changes(text, integer) is
-'What has changed after a place, in the order of transactions: one row per process or session, as it is now. Nothing is lost and, since a place is exact within a transaction too, nothing comes twice; a reader that died before it kept its place sees that page again and knows its rows by their places. No rows: keep the cursor. A long writing transaction anywhere in the database holds the feed back.';
+'What has changed after a place, in the order of transactions: one row per process or session, as it is now, or as it was when it was pruned (kind pruned process, pruned session; known for as long as its tombstone is kept). Nothing is lost and, since a place is exact within a transaction too, nothing comes twice; a reader that died before it kept its place sees that page again and knows its rows by their places. No rows: keep the cursor. A long writing transaction anywhere in the database holds the feed back.';
 
 create or replace function towpath.changes_now() returns text
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
@@ -55,6 +63,7 @@ begin
   -- Numbers of transactions that were another server's may be above all of ours for years.
   update towpath.process p set change_xid = pg_current_xact_id() where p.change_xid > pg_current_xact_id();
   update towpath.session s set change_xid = pg_current_xact_id() where s.change_xid > pg_current_xact_id();
+  update towpath.tombstone g set change_xid = pg_current_xact_id() where g.change_xid > pg_current_xact_id();
   return epoch;
 end $$;
 comment on function towpath.feed_restart() is 'After a restore: every cursor of the feed is refused from now, and the feed begins anew. Returns the new epoch.';

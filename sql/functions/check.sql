@@ -93,6 +93,12 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   left join towpath.process p on p.no = j.process_no
   where p.no is null or j.first_n <> j.expected
   union all
+  select 'what was pruned is gone', g.id, format('process %s is %s', p.no, p.status)
+  from towpath.tombstone g join towpath.process p on p.id = g.id or p.no = g.no where g.kind = 'process'
+  union all
+  select 'a parent is there as long as its child', p.id, format('parent %s was pruned at %s', g.id, g.pruned_at)
+  from towpath.process p join towpath.tombstone g on g.kind = 'process' and g.id = p.parent_id
+  union all
   select 'a row is what its log adds up to', p.id, r from towpath.process p, towpath.refold(p.no) r
 $$;
 comment on function towpath.check() is

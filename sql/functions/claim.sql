@@ -49,7 +49,7 @@ declare
 begin
   begin
     p := towpath.locked(process_id);
-  exception when sqlstate 'TW404' then
+  exception when sqlstate 'TW404' or sqlstate 'TW410' then
     action := 'skip'; detail := 'no such process'; return;
   end;
   process_no := p.no; session_id := p.session_id; profile := p.profile; last_seq := p.last_seq;

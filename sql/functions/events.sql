@@ -2,12 +2,8 @@ create or replace function towpath.events(process_id text, after bigint default 
 returns table (seq bigint, type text, data jsonb, at timestamptz)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  n bigint;
+  n bigint := towpath.no_of(process_id);
 begin
-  select p.no into n from towpath.process p where p.id = events.process_id;
-  if n is null then
-    perform towpath.fail('TW404', format('unknown process "%s"', coalesce(process_id, '')), 'towpath.processes lists them; `worker ps` too');
-  end if;
   if max not between 1 and 10000 or max is null then
     perform towpath.fail('TW400', 'max is not between 1 and 10000');
   end if;

@@ -1,9 +1,10 @@
 create or replace function towpath.journal(process_id text)
 returns table (first_n integer, count integer, entries bytea, open jsonb, fence bigint, at timestamptz)
-language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select j.first_n, j.count, j.entries, j.open, j.fence, j.at from towpath.journal j
-  where j.process_no = (select p.no from towpath.process p where p.id = process_id) order by j.first_n
-$$;
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  return query select j.first_n, j.count, j.entries, j.open, j.fence, j.at from towpath.journal j
+               where j.process_no = towpath.no_of(process_id) order by j.first_n;
+end $$;
 comment on function towpath.journal(text) is 'The recorded host calls of a turn, in order. A day after the turn has ended they are gone.';
 
 create or replace function towpath.emitted(process_no bigint) returns setof bigint

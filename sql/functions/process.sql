@@ -12,7 +12,7 @@ language plpgsql stable security definer set search_path = pg_catalog, pg_temp a
 begin
   return query select * from towpath.processes p where p.id = process.id;
   if not found then
-    perform towpath.fail('TW404', format('unknown process "%s"', coalesce(id, '')), 'towpath.processes lists them; `worker ps` too');
+    perform towpath.unknown(id);
   end if;
 end $$;
 comment on function towpath.process(text) is 'One process as a row of towpath.processes, or an error when there is none.';

@@ -50,7 +50,7 @@ declare
 begin
   select p.no into n from towpath.process p where p.id = run and p.class = 'run';
   if n is null then
-    perform towpath.fail('TW404', format('unknown run "%s"', coalesce(run, '')));
+    perform towpath.unknown(run, 'run');
   end if;
   if max is null or max not between 1 and 1000 then
     perform towpath.fail('TW400', 'max is not between 1 and 1000');

@@ -32,8 +32,9 @@ begin
   wanted := coalesce(o ->> 'id', towpath.new_id('p'));
   digest := towpath.digest(jsonb_build_object('class', p_class, 'disposition', p_disposition, 'spec', p_spec,
                                               'options', o - '{id,env,env_id}'::text[], 'env', env));
-  select * into s from towpath.session x where x.id = o ->> 'session';
-  select * into parent from towpath.process x where x.id = o ->> 'parent';
+  -- What it names stays: a prune that has begun is waited for, one that comes passes by.
+  select * into s from towpath.session x where x.id = o ->> 'session' for key share;
+  select * into parent from towpath.process x where x.id = o ->> 'parent' for key share;
 
   insert into towpath.process (id, class, disposition, desired_state, tenant, project, profile, session_id, parent_id, spec, request_digest, key_digest,
                                status, priority, max_attempts, env_id, originator, originator_session, originator_frame, caused_by,
@@ -54,6 +55,9 @@ begin
     where x.key_digest = key and x.tenant = coalesce(o ->> 'tenant', s.tenant, parent.tenant, 'default')
           and x.project = coalesce(o ->> 'project', s.project, parent.project, 'default') or x.id = wanted
     order by x.key_digest is not distinct from key desc limit 1;
+    if not found then -- pruned since
+      perform towpath.check_fresh(wanted, coalesce(o ->> 'tenant', s.tenant, parent.tenant, 'default'), coalesce(o ->> 'project', s.project, parent.project, 'default'), key);
+    end if;
     if p.request_digest is distinct from digest or p.key_digest is distinct from key then
       perform towpath.fail('TW40I',
         case when key is not null and p.key_digest is not distinct from key then 'idempotency_key was used for another request'
@@ -64,11 +68,14 @@ begin
   end if;
 
   -- Only now, since a request that was accepted once is answered whatever has become of what it names.
+  if o ? 'id' or key is not null then
+    perform towpath.check_fresh(p.id, p.tenant, p.project, key);
+  end if;
   if o ? 'session' and s.id is null then
     perform towpath.fail('TW404', format('unknown session "%s"', o ->> 'session'));
   end if;
   if o ? 'parent' and parent.id is null then
-    perform towpath.fail('TW404', format('unknown process "%s"', o ->> 'parent'), 'the parent must exist first');
+    perform towpath.unknown(o ->> 'parent');
   end if;
   if s.tenant <> p.tenant or s.project <> p.project then
     perform towpath.fail('TW409', format('session "%s" belongs to tenant "%s", project "%s"', s.id, s.tenant, s.project));
@@ -165,7 +172,12 @@ declare
   name text := 'env:sha256:' || encode(sha256(convert_to(towpath.canonical(body), 'UTF8')), 'hex');
 begin
   if name is not null then
-    insert into towpath.env as e (id, body, created_at) values (name, env_put.body, towpath.now()) on conflict do nothing;
+    loop
+      insert into towpath.env as e (id, body, created_at) values (name, env_put.body, towpath.now()) on conflict do nothing;
+      -- A prune may just be taking one that nobody used.
+      perform 1 from towpath.env e where e.id = name for key share;
+      exit when found;
+    end loop;
   end if;
   return name;
 exception when statement_too_complex then

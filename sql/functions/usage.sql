@@ -32,5 +32,9 @@ create or replace view towpath.usage_by_day as
          count(*) filter (where u.input_tokens is null or u.output_tokens is null) as unknown,
          sum(u.input_tokens) as input_tokens, sum(u.cached_tokens) as cached_tokens,
          sum(u.output_tokens) as output_tokens, sum(u.reasoning_tokens) as reasoning_tokens
-  from towpath.usage u group by 1, 2, 3, 4, 5, 6;
-comment on view towpath.usage_by_day is 'Cost by UTC day, tenant, project, profile, model and session. unknown counts the responses whose tokens nobody told: the sums do not have them.';
+  from towpath.usage u group by 1, 2, 3, 4, 5, 6
+  union all
+  select d.day, d.tenant, d.project, d.profile, nullif(d.model, ''), null, d.responses, d.unknown,
+         d.input_tokens, d.cached_tokens, d.output_tokens, d.reasoning_tokens
+  from towpath.usage_day d;
+comment on view towpath.usage_by_day is 'Cost by UTC day, tenant, project, profile, model and session; past retention without the session. unknown counts the responses whose tokens nobody told: the sums do not have them.';
