@@ -31,7 +31,7 @@
 //	migration, code     never
 //	node                sweep, a day after it was seen, when it holds no lease
 //	profile, retention  an operator's delete
-//	session             prune, past retention, when it has no process, leaving a tombstone
+//	session             prune, past retention, when it has no process and none is shared with it, leaving a tombstone
 //	session_kv, cursor  with the session; a reader also by forget_reader
 //	process             prune, past retention, leaving a tombstone
 //	lease               release, finish or sweep: the row exists only while somebody executes

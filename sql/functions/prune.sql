@@ -26,6 +26,17 @@ end $$;
 comment on function towpath.trees(bigint[], timestamptz, jsonb, xid8, bigint) is
 'The roots that are ripe with all their descendants, and these. own: the root, and of a run its turns, which have no life of their own.';
 
+create or replace function towpath.prunable(p towpath.process, cutoff timestamptz, filter jsonb, at_xid xid8, at_no bigint) returns boolean
+language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+begin
+  return exists (
+    select 1 from towpath.trees(array[case when p.class = 'turn' and p.parent_id is not null
+                                           then (select r.no from towpath.process r where r.id = p.parent_id) else p.no end],
+                                cutoff, filter, at_xid, at_no) x
+    where x.no = p.no);
+end $$;
+comment on function towpath.prunable(towpath.process, timestamptz, jsonb, xid8, bigint) is 'Whether a process would go.';
+
 create or replace function towpath.prune(cutoff timestamptz default null, filter jsonb default '{}', watermark text default null,
                                          after text default null, max integer default 1000, dry_run boolean default false) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
@@ -71,7 +82,7 @@ declare
   t      timestamptz := towpath.now();
   upto   timestamptz;
   picked bigint[];
-  last   record;
+  places text[];
   roots  bigint[];
   nos    bigint[];
   ids    text[];
@@ -83,7 +94,9 @@ declare
 begin
   upto := coalesce(cutoff, t - (select min(r.processes) from towpath.retention r));
   -- The weight of a batch is bounded too: a process may have any number of events.
-  select array_agg(x.no order by x.finalized_at, x.no) into picked from (
+  select array_agg(x.no order by x.finalized_at, x.no), array_agg(format('process %s %s', to_char(x.finalized_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), x.no)
+                                                                  order by x.finalized_at, x.no)
+  into picked, places from (
     select y.no, y.finalized_at, sum(y.last_seq + 10) over (order by y.finalized_at, y.no) - y.last_seq as before from (
       select p.no, p.finalized_at, p.last_seq from towpath.process p
       where p.finalized_at is not null and p.finalized_at < upto and (p.finalized_at, p.no) > (after_at, after_no)
@@ -94,8 +107,7 @@ begin
   if picked is null then
     return jsonb_build_object('next', 'session -infinity ');
   end if;
-  select p.finalized_at, p.no into last from towpath.process p where p.no = picked[cardinality(picked)];
-  report := jsonb_build_object('next', format('process %s %s', to_char(last.finalized_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), last.no));
+  report := jsonb_build_object('next', places[cardinality(places)]);
   select array_agg(x.root), array_agg(x.no), array_agg(x.id), array_agg(distinct x.no) filter (where x.own or not dry_run)
   into roots, nos, ids, doomed
   from towpath.trees(picked, cutoff, filter, mark[2]::xid8, mark[3]::bigint) x;
@@ -156,7 +168,7 @@ language plpgsql volatile set plan_cache_mode = force_generic_plan as $$
 declare
   t      timestamptz := towpath.now();
   picked text[];
-  last   record;
+  places text[];
   report jsonb;
   c      record;
   n      bigint;
@@ -164,7 +176,9 @@ begin
   if filter ?| '{class,status,kind,label}' then
     return jsonb_build_object('next', null);
   end if;
-  select array_agg(x.id order by x.created_at, x.id) into picked from (
+  select array_agg(x.id order by x.created_at, x.id), array_agg(format('session %s %s', to_char(x.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), x.id)
+                                                                order by x.created_at, x.id)
+  into picked, places from (
     select s.id, s.created_at from towpath.session s
     where s.created_at < coalesce(cutoff, t - (select min(r.sessions) from towpath.retention r)) and (s.created_at, s.id) > (after_at, after_id)
       and s.updated_at < coalesce(cutoff, t - towpath.keep('sessions', s.tenant, s.profile))
@@ -172,23 +186,23 @@ begin
       and filter <@ jsonb_build_object('tenant', s.tenant, 'project', s.project, 'profile', s.profile, 'session', s.id)
       and not exists (select 1 from towpath.input i where i.session_id = s.id and i.finalized_at is null)
       and not exists (select 1 from towpath.process p where p.session_id = s.id
-        and not (dry_run and exists (
-          select 1 from towpath.trees(array[case when p.class = 'turn' and p.parent_id is not null
-            then (select r.no from towpath.process r where r.id = p.parent_id) else p.no end], cutoff, filter, mark[2]::xid8, mark[3]::bigint) x
-          where x.no = p.no)))
+                      and not (dry_run and towpath.prunable(p, cutoff, filter, mark[2]::xid8, mark[3]::bigint)))
+      and not exists (select 1 from towpath.share h join towpath.process p on p.no = h.process_no
+                      where h.scope like 'session:%' and split_part(substr(h.scope, 9), '/frame:', 1) = s.id
+                      and not (dry_run and towpath.prunable(p, cutoff, filter, mark[2]::xid8, mark[3]::bigint)))
     order by s.created_at, s.id limit max) x;
   if picked is null then
     return jsonb_build_object('next', case when cutoff is null and filter = '{}' and mark is null then 'rest - ' end);
   end if;
-  select s.created_at, s.id into last from towpath.session s where s.id = picked[cardinality(picked)];
-  report := jsonb_build_object('next', format('session %s %s', to_char(last.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), last.id));
+  report := jsonb_build_object('next', places[cardinality(places)]);
   if not dry_run then
     select array_agg(x.id) into picked
     from (select s.id from towpath.session s where s.id = any(picked) order by s.id for update skip locked) x;
     select array_agg(x.id) into picked from unnest(picked) x(id) join towpath.session s using (id)
     where s.updated_at < coalesce(cutoff, t - towpath.keep('sessions', s.tenant, s.profile))
       and not exists (select 1 from towpath.process p where p.session_id = s.id)
-      and not exists (select 1 from towpath.input i where i.session_id = s.id and i.finalized_at is null);
+      and not exists (select 1 from towpath.input i where i.session_id = s.id and i.finalized_at is null)
+      and not exists (select 1 from towpath.share h where h.scope like 'session:%' and split_part(substr(h.scope, 9), '/frame:', 1) = s.id);
     insert into towpath.tombstone as g (kind, id, status, tenant, project, profile, pruned_at)
     select 'session', s.id, s.runtime_state, s.tenant, s.project, s.profile, t from towpath.session s where s.id = any(picked)
     on conflict on constraint tombstone_pkey do update set status = excluded.status, tenant = excluded.tenant, project = excluded.project,
@@ -198,7 +212,6 @@ begin
     ('keys', 'delete from towpath.session_kv x where x.session_id = any($1)'),
     ('cursors', 'delete from towpath.cursor x where x.session_id = any($1)'),
     ('session_inputs', 'delete from towpath.input x where x.session_id = any($1) and x.process_no is null'),
-    ('session_shares', 'delete from towpath.share x where case when starts_with(x.scope, ''session:'') then split_part(substr(x.scope, 9), ''/frame:'', 1) end = any($1)'),
     ('sessions', 'delete from towpath.session x where x.id = any($1)')) v(name, statement) loop
     if dry_run then
       execute regexp_replace(c.statement, '^delete from', 'select count(*) from') into n using picked;
@@ -211,7 +224,7 @@ begin
   return report;
 end $$;
 comment on function towpath.prune_sessions(timestamptz, jsonb, text[], timestamptz, text, integer, boolean) is
-'One batch of sessions that have no process and no open input left, by the time they were opened.';
+'One batch of sessions that have no process and no open input left, and with which none is shared, by the time they were opened.';
 
 create or replace function towpath.prune_rest(max integer, dry_run boolean) returns jsonb
 language plpgsql volatile as $$

@@ -64,3 +64,6 @@ comment on column towpath.usage_day.model is 'Empty where the response named non
 -- Deleting a session looks for all its processes, also those that are no turns. Nulls are distinct, so it is as unique as before.
 drop index towpath.process_turn;
 create unique index process_turn on towpath.process (session_id, turn_no);
+
+create index share_session on towpath.share (split_part(substr(scope, 9), '/frame:', 1)) where scope like 'session:%';
+comment on table towpath.share is 'Which scopes may address a process, by exact scope. Rights, not history. Reclaim: with its process.';
