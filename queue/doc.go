@@ -14,7 +14,8 @@
 //	start, stop, restart  lifecycle  {"process_id", "generation"}, or a client's {"spec"}: see [DaemonArgs]
 //	health_check          lifecycle  {}
 //	sweep                 lifecycle  {}
-//	gc, prune             gc         {}
+//	gc                    gc         {}
+//	prune                 gc         {}, or {"cutoff"?, "filter"?, "watermark"?, "dry_run"?}: see towpath.prune
 //	scan_plugins          gc         {}
 //
 // A handler gets the args as they are stored: what they mean is decided by SQL alone, so odd args fail in one place,

@@ -12,6 +12,7 @@ import (
 const (
 	sweepEvery  = 15 * time.Second
 	gcEvery     = 5 * time.Minute
+	pruneEvery  = time.Hour
 	sweepKeptTo = time.Hour
 )
 
@@ -35,6 +36,9 @@ func schedule(handlers map[Kind]Handler) []*river.PeriodicJob {
 	jobs := []*river.PeriodicJob{periodic(Sweep, sweepEvery)}
 	if handlers[GC] != nil {
 		jobs = append(jobs, periodic(GC, gcEvery))
+	}
+	if handlers[Prune] != nil {
+		jobs = append(jobs, periodic(Prune, pruneEvery))
 	}
 	return jobs
 }

@@ -56,3 +56,8 @@ func (s *Store) Prune(ctx context.Context, p Prune) (Pruned, error) {
 		after = next
 	}
 }
+
+// Now is the database's clock.
+func (s *Store) Now(ctx context.Context) (time.Time, error) {
+	return one(ctx, s, "now", pgx.RowTo[time.Time], "select towpath.now()")
+}

@@ -26,7 +26,7 @@ type member struct {
 	parent          string
 	session         string
 	shared          string // with which session
-	turns           int // of a run
+	turns           int    // of a run
 	ends            bool
 	status          string
 	age             time.Duration // since its end

@@ -172,6 +172,7 @@ func Run(ctx context.Context, cfg Config) error {
 		Handlers: map[queue.Kind]queue.Handler{
 			queue.Turn:  func(ctx context.Context, job queue.Job) error { return answer(runner.Handle(ctx, job.ID, job.Args)) },
 			queue.Sweep: func(ctx context.Context, _ queue.Job) error { return sweep(ctx, db, cfg.LeaseTTL) },
+			queue.Prune: func(ctx context.Context, job queue.Job) error { return prune(ctx, db, job.Args) },
 		},
 	})
 	if err != nil {

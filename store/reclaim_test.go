@@ -1,0 +1,99 @@
+package store_test
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/towpath/towpath/store"
+)
+
+// makers make a row in each table that the story of TestEveryTableIsReclaimed leaves empty. A new table needs one here, if
+// the story does not fill it, and the words "Reclaim: RULE" in its comment. What the rows hang on must end by itself, by
+// the loop that ends everything, or by end.
+var makers = []struct{ table, make, end string }{
+	{table: "clock", make: "insert into towpath.clock (shift) values ('0')"},
+	{table: "env", make: `select towpath.start('operation', 'rerunnable', '{}', '{"env": {"x": 1}}')`},
+	{table: "share", make: `select towpath.start('external', 'externally_owned', '{}', '{"id": "shared", "share": ["session:s"], "event_types": {"line": {"type": "object"}}}')`,
+		end: `select towpath.complete_by('external_owner', 'shared', 'completed', '{}', 'k')`},
+	{table: "runner_job", make: `select towpath.create_run('p', 'of runs', null, '{"id": "r"}'), towpath.runner_job_put('r', 'k', '{}')`},
+	{table: "cursor", make: `select towpath.mark_read('me', 's')`},
+	{table: "input_content", make: `select towpath.submit('p', jsonb_build_object('text', repeat('x', 70000)), 'big')`},
+	{table: "usage_day", make: `insert into towpath.usage_day (day, tenant, project, profile, model, responses, unknown) values ('2026-01-01', 't', 'j', 'p', 'm', 1, 0)`},
+	{table: "tombstone", make: `insert into towpath.tombstone (kind, id, no, status, tenant, project, pruned_at) values ('process', 'long gone', 0, 'completed', 't', 'j', towpath.now())`},
+}
+
+// Every table has a rule in its comment, and the rule works: with all that lives ended and the time passed, nothing is left
+// but what is kept for ever or is an operator's to delete.
+//
+// feature: D109
+func TestEveryTableIsReclaimed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	rows, err := w.pool.Query(t.Context(), `select c.relname::text, coalesce(obj_description(c.oid, 'pg_class'), '') from pg_class c
+		where c.relnamespace = 'towpath'::regnamespace and c.relkind = 'r' order by 1`)
+	w.ok(err)
+	type table struct{ Name, Comment string }
+	tables, err := pgx.CollectRows(rows, pgx.RowToStructByPos[table])
+	w.ok(err)
+	rule := regexp.MustCompile(`Reclaim: (never|an operator's delete|[a-z][^.]*)`)
+	rules := map[string]string{}
+	for _, t := range tables {
+		if m := rule.FindStringSubmatch(t.Comment); m == nil {
+			w.Errorf("the comment of table %s does not say how it is reclaimed: end it with \"Reclaim: RULE.\"", t.Name)
+		} else {
+			rules[t.Name] = m[1]
+		}
+	}
+
+	// A turn with everything that one can have.
+	w.start(node("n"), "v", "host", 1, []string{"turns"})
+	id := w.submit("s")
+	o, _ := w.run(id, node("n"))
+	w.say(o, "a")
+	w.exec("select towpath.append($1, $2, '{}', '{}', '{}', '{}', $2, '{0}', '{1}', '{x}', '{[]}')", []int64{o.No}, []int64{o.Fence})
+	w.exec("select towpath.usage_put($1, $2, 'r1', 'm', 1, 1, 1, 1)", o.No, o.Fence)
+	w.exec("select towpath.atomic_apply($1, $2, 'checkpoint', 1, (select array_agg(id order by seq) from towpath.input where process_no = $1 and phase = 'staged'), 0, '{k}', '{v}')", o.No, o.Fence)
+	for _, m := range makers {
+		w.exec(m.make)
+	}
+	count := func(table string) int { return get[int](w, "select count(*) from towpath."+table) }
+	for _, table := range tables {
+		if count(table.Name) == 0 {
+			t.Errorf("table %s has no row: let a maker make one", table.Name)
+		}
+	}
+
+	for _, m := range makers {
+		if m.end != "" {
+			w.exec(m.end)
+		}
+	}
+	w.complete(o)
+	w.exec("select towpath.cancel(id) from towpath.process where finalized_at is null order by no desc")
+	w.sound()
+	for range 3 { // journal and nodes, processes and sessions, tombstones
+		w.shift("500 days")
+		w.sweep()
+		w.pruned(store.Prune{})
+	}
+	var left []string
+	for _, table := range tables {
+		n, rule := count(table.Name), rules[table.Name]
+		switch {
+		case rule == "never":
+		case strings.HasPrefix(rule, "an operator's delete"):
+			w.exec("delete from towpath." + table.Name)
+		case n != 0:
+			left = append(left, fmt.Sprintf("%s (%d rows; %s)", table.Name, n, rule))
+		}
+	}
+	if slices.Sort(left); len(left) > 0 {
+		t.Errorf("not reclaimed:\n%s", strings.Join(left, "\n"))
+	}
+	w.sound()
+}
