@@ -21,7 +21,8 @@ type event struct {
 	token bool
 }
 
-// load reads a fixture and fills in its marks; the event that holds @TOKEN@ is repeated for each token.
+// load reads a fixture and fills in its marks; the event that holds @TOKEN@, or @SOFAR@ for all tokens up to it, is
+// repeated for each token.
 func load(name string, tokens []string, marks map[string]string) (stream, error) {
 	content, err := fixtures.ReadFile("fixtures/" + name + ".sse")
 	if err != nil {
@@ -38,25 +39,63 @@ func load(name string, tokens []string, marks map[string]string) (stream, error)
 	filled := strings.NewReplacer(replacements...).Replace(string(content))
 	var s stream
 	for _, text := range strings.SplitAfter(filled, "\n\n") {
-		if !strings.Contains(text, "@TOKEN@") {
+		if text == "" {
+			continue
+		}
+		if !strings.Contains(text, "@TOKEN@") && !strings.Contains(text, "@SOFAR@") {
 			s.events = append(s.events, event{bytes: []byte(text)})
 			continue
 		}
-		for _, token := range tokens {
+		for i, token := range tokens {
 			quoted, err := json.Marshal(token)
 			if err != nil {
 				return stream{}, err
 			}
 			inner := string(quoted[1 : len(quoted)-1])
-			s.events = append(s.events, event{[]byte(strings.ReplaceAll(text, "@TOKEN@", inner)), true})
+			filled, err := sofar([]byte(strings.ReplaceAll(text, "@TOKEN@", inner)), tokens[:i+1])
+			if err != nil {
+				return stream{}, err
+			}
+			s.events = append(s.events, event{filled, true})
 		}
 	}
 	return s, nil
 }
 
+// dialect is what one provider does its own way.
+type dialect struct {
+	folder  string                               // of fixtures
+	refuses func(*completion) string             // the body of a refusal, "" for none
+	fixture func(c *completion, s script) string // that a good answer is played from
+}
+
+var deepseek = dialect{
+	refuses: func(c *completion) string {
+		for _, m := range c.Messages {
+			if c.thinks() && len(m.ToolCalls) > 0 && m.Reasoning == nil {
+				return "400_reasoning"
+			}
+		}
+		return ""
+	},
+	fixture: func(c *completion, s script) string {
+		switch {
+		case s.tool != "" && s.fault == "unreasoned":
+			return "tools_unreasoned"
+		case s.tool != "":
+			return "tools"
+		case fixtureOf[s.fault] != "":
+			return fixtureOf[s.fault]
+		case c.thinks():
+			return "thinking"
+		}
+		return "plain"
+	},
+}
+
 // errorBody reads the body of an error answer; a status without a fixture has a made-up one.
-func errorBody(name string) []byte {
-	content, err := fixtures.ReadFile("fixtures/errors/" + name + ".json")
+func (d dialect) errorBody(name string) []byte {
+	content, err := fixtures.ReadFile("fixtures/" + d.folder + "errors/" + name + ".json")
 	if err != nil {
 		return fmt.Appendf(nil, `{"error":{"message":"answer %s as scripted","type":"scripted","param":null,"code":null}}`, name)
 	}

@@ -2,6 +2,7 @@ package standin
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -22,6 +23,7 @@ type player struct {
 	w      http.ResponseWriter
 	r      *http.Request
 	script script
+	dialect
 }
 
 func (p *player) play(c *completion, words string, number int) {
@@ -32,10 +34,15 @@ func (p *player) play(c *completion, words string, number int) {
 		<-p.r.Context().Done()
 		return
 	case "json":
-		p.body("application/json", string(errorBody("503")))
+		p.body("application/json", string(p.errorBody("503")))
 		return
 	case "page":
 		p.body("text/html", "<html><body><h1>503 Service Temporarily Unavailable</h1></body></html>")
+		return
+	}
+	if code(p.script.fault) != 0 && p.script.as == "" {
+		p.body("application/json", fmt.Sprintf(`{"id":"","choices":null,"created":0,"model":"","object":"","usage":null,"base_resp":{"status_code":%s,"status_msg":%q}}`,
+			p.script.fault, codeMessage(p.script.fault)))
 		return
 	}
 	s, err := p.stream(c, words, number)
@@ -73,19 +80,13 @@ func (p *player) play(c *completion, words string, number int) {
 
 // stream makes the events of the answer.
 func (p *player) stream(c *completion, words string, number int) (stream, error) {
-	name := "plain"
+	name := p.fixture(c, p.script)
 	pieces := tokens(words, p.script.tokens, p.script.bytes)
-	switch {
-	case p.script.tool != "":
-		name = "tools"
-		if p.script.fault == "unreasoned" {
-			name = "tools_unreasoned"
-		}
+	if p.script.tool != "" {
 		pieces = halves(p.script.args)
-	case fixtureOf[p.script.fault] != "":
-		name = fixtureOf[p.script.fault]
-	case c.thinks():
-		name = "thinking"
+	}
+	if name == "tools" && p.folder == minimax.folder {
+		pieces = []string{p.script.args}
 	}
 	switch p.script.fault {
 	case "long-line":
@@ -109,14 +110,15 @@ func (p *player) stream(c *completion, words string, number int) (stream, error)
 			prompt += len(strings.Fields(*m.Content))
 		}
 	}
-	if name == "thinking" {
+	if name == "thinking" || name == "split" {
 		reasoning = 5
 	}
 	cached := prompt / 2
-	return load(name, pieces, map[string]string{
+	return load(p.folder+name, pieces, map[string]string{
 		"ID": "standin-" + strconv.Itoa(number), "MODEL": c.Model, "TOOL": p.script.tool,
 		"PROMPT": strconv.Itoa(prompt), "CACHED": strconv.Itoa(cached), "MISSED": strconv.Itoa(prompt - cached),
 		"COMPLETION": strconv.Itoa(len(pieces) + reasoning), "REASONING": strconv.Itoa(reasoning),
+		"CODE": p.script.fault, "MESSAGE": codeMessage(p.script.fault),
 		"TOTAL": strconv.Itoa(prompt + len(pieces) + reasoning),
 	})
 }

@@ -15,6 +15,7 @@ type script struct {
 	hold          string
 	holdAfter     int
 
+	form, as   string
 	fault      string
 	after      int
 	times      int
@@ -59,6 +60,8 @@ func (s *script) set(directive string) error {
 		return nil
 	case "hold":
 		s.hold = value
+	case "form":
+		s.form = value
 	case "fault":
 		s.fault = value
 	default:
@@ -86,6 +89,8 @@ func (s *script) set(directive string) error {
 			s.end = value
 		case "fault retry-after":
 			s.retryAfter = strings.ReplaceAll(value, "_", " ")
+		case "fault as":
+			s.as = value
 		case "fault body":
 			s.body = value
 		default:

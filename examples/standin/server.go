@@ -46,8 +46,9 @@ type gate struct {
 // New makes a Server; it serves HTTP by ServeHTTP.
 func New(options Options) *Server {
 	s := &Server{options: options, mux: http.NewServeMux(), faults: map[string]int{}, gates: map[string]*gate{}}
-	s.mux.HandleFunc("POST /chat/completions", s.complete)
-	s.mux.HandleFunc("POST /v1/chat/completions", s.complete)
+	s.mux.HandleFunc("POST /chat/completions", s.complete(deepseek))
+	s.mux.HandleFunc("POST /v1/chat/completions", s.complete(deepseek))
+	s.mux.HandleFunc("POST /minimax/v1/chat/completions", s.complete(minimax))
 	s.mux.HandleFunc("GET /standin/requests", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(s.Requests())
@@ -134,6 +135,7 @@ type completion struct {
 	Thinking *struct {
 		Type string `json:"type"`
 	} `json:"thinking"`
+	Split bool `json:"reasoning_split"`
 }
 
 func (c *completion) thinks() bool { return c.Thinking == nil || c.Thinking.Type != "disabled" }
@@ -141,7 +143,11 @@ func (c *completion) thinks() bool { return c.Thinking == nil || c.Thinking.Type
 // maxBody is the biggest request that is read.
 const maxBody = 32 << 20
 
-func (s *Server) complete(w http.ResponseWriter, r *http.Request) {
+func (s *Server) complete(d dialect) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) { s.answer(d, w, r) }
+}
+
+func (s *Server) answer(d dialect, w http.ResponseWriter, r *http.Request) {
 	content, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		return // the client left
@@ -155,17 +161,15 @@ func (s *Server) complete(w http.ResponseWriter, r *http.Request) {
 	var c completion
 	switch {
 	case s.options.Key != "" && r.Header.Get("Authorization") != "Bearer "+s.options.Key:
-		refuse(w, 401, "401")
+		d.refuse(w, 401, "401")
 		return
 	case json.Unmarshal(content, &c) != nil || len(c.Messages) == 0 || !c.Stream:
-		refuse(w, 400, "400")
+		d.refuse(w, 400, "400")
 		return
 	}
-	for _, m := range c.Messages {
-		if c.thinks() && len(m.ToolCalls) > 0 && m.Reasoning == nil {
-			refuse(w, 400, "400_reasoning")
-			return
-		}
+	if body := d.refuses(&c); body != "" {
+		d.refuse(w, 400, body)
+		return
 	}
 	last := c.Messages[len(c.Messages)-1]
 	said := ""
@@ -177,7 +181,7 @@ func (s *Server) complete(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	if status, err := strconv.Atoi(script.fault); err == nil {
+	if status, err := strconv.Atoi(script.fault); err == nil && status < 1000 {
 		if script.retryAfter != "" {
 			w.Header().Set("Retry-After", script.retryAfter)
 		}
@@ -185,10 +189,10 @@ func (s *Server) complete(w http.ResponseWriter, r *http.Request) {
 		if body == "" {
 			body = script.fault
 		}
-		refuse(w, status, body)
+		d.refuse(w, status, body)
 		return
 	}
-	(&player{server: s, w: w, r: r, script: script}).play(&c, words, number)
+	(&player{server: s, w: w, r: r, script: script, dialect: d}).play(&c, words, number)
 }
 
 // script finds what the request is answered by, and the words to echo.
@@ -218,10 +222,10 @@ func (s *Server) script(said, role string) (script, string, error) {
 	return parsed, words, nil
 }
 
-func refuse(w http.ResponseWriter, status int, body string) {
+func (d dialect) refuse(w http.ResponseWriter, status int, body string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, _ = w.Write(errorBody(body))
+	_, _ = w.Write(d.errorBody(body))
 }
 
 // tokens splits a text so that its pieces, put together, are the text.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/towpath/towpath/hostabi"
 	"github.com/towpath/towpath/hostabi/guest"
+	"github.com/towpath/towpath/hostabi/guest/chat/chattest"
 	"github.com/towpath/towpath/hostabi/guest/guesttest"
 )
 
@@ -70,8 +70,8 @@ func TestEachFaultHasItsClass(t *testing.T) {
 			case strings.HasPrefix(want.message, "nothing but"):
 				config["payload_idle"] = "200ms"
 			}
-			s, h := provider(t, config)
-			h = say(t, h, "a b c d [[fault:"+fault+"]]")
+			s, h := backend(t, config)
+			h = chattest.Say(t, h, "a b c d [[fault:"+fault+"]]")
 			o := finish(t, h)
 			if o.Status != guest.StatusFailed || o.Kind != want.kind || o.Retryable != want.retry {
 				t.Errorf("%s, %s, retryable %v (%s), want %s, %v", o.Status, o.Kind, o.Retryable, o.Message, want.kind, want.retry)
@@ -101,13 +101,13 @@ func TestFaultsThatAreNone(t *testing.T) {
 		"[[fault:long-line]]": {strings.Repeat("x", 1_000_000), "stop"},
 		"[[fault:no-usage]]":  {"a b", "stop"},
 	} {
-		_, h := provider(t, map[string]any{"thinking": "disabled"})
-		h = say(t, h, "a b "+script)
+		_, h := backend(t, map[string]any{"thinking": "disabled"})
+		h = chattest.Say(t, h, "a b "+script)
 		o := finish(t, h)
 		if o.Status != guest.StatusCompleted || o.FinishReason != want.finish || !strings.HasPrefix(want.text, o.Text) {
 			t.Errorf("%s: %+v", script, o)
 		}
-		if got := joined(t, h, "message.delta"); got != want.text {
+		if got := chattest.Joined(t, h, "message.delta"); got != want.text {
 			t.Errorf("%s: deltas of %d bytes", script, len(got))
 		}
 		if unknown := o.Usage.Input == nil && o.Usage.Output == nil; unknown != (script == "[[fault:no-usage]]") {
@@ -188,6 +188,8 @@ func TestBadInputNamesTheFix(t *testing.T) {
 		"unknown setting":  {`{"text":"a"}`, `{"modell":"x"}`, `config: json: unknown field "modell"`},
 		"unknown role":     {`{"messages":[{"role":"bot","content":"a"}]}`, `{}`, `messages[0] has role "bot"`},
 		"thinking":         {`{"text":"a","thinking":"adaptive"}`, `{}`, `use "enabled" or "disabled"`},
+		"effort":           {`{"text":"a","reasoning_effort":"medium"}`, `{}`, `use "low", "high" or "max"`},
+		"user id":          {`{"text":"a"}`, `{"user_id":"` + strings.Repeat("u", 513) + `"}`, "at most 512"},
 		"negative tokens":  {`{"text":"a","max_tokens":-1}`, `{}`, "use a positive number"},
 		"no model":         {`{"text":"a"}`, `{"model":""}`, "name one"},
 		"tools no list":    {`{"text":"a","tools":{}}`, `{}`, "tools: "},
@@ -202,7 +204,7 @@ func TestBadInputNamesTheFix(t *testing.T) {
 			t.Errorf("%s: %s, %q, want %q", name, o.Kind, o.Message, c.says)
 		}
 		if len(h.Events()) != 0 {
-			t.Errorf("%s: the turn had begun: %v", name, types(h))
+			t.Errorf("%s: the turn had begun: %v", name, chattest.Types(h))
 		}
 	}
 }
@@ -234,15 +236,12 @@ func FuzzAnyStreamEndsTheSame(f *testing.F) {
 				}
 				x.End()
 			})
-			var a answer
-			h.Run(func(ctx context.Context, t *guest.Turn) (any, error) {
-				c, err := begin(t)
-				if err != nil {
-					return nil, err
-				}
-				return nil, c.stream(ctx, &a, nil, 0)
-			})
-			return fmt.Sprintf("%s\n%s\n%q %q %+v", types(h), h.Finished(), a.text.String(), a.reasoning.String(), a.calls)
+			h.Run(run)
+			var said strings.Builder
+			for _, e := range h.Events() {
+				fmt.Fprintf(&said, "%s\n", e.JSON)
+			}
+			return said.String() + string(h.Finished())
 		}
 		at = max(0, min(at, len(body)))
 		if whole, cut := play(body), play(body[:at], body[at:]); whole != cut {

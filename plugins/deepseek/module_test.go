@@ -11,6 +11,7 @@ import (
 
 	"github.com/towpath/towpath/hostabi/engine"
 	"github.com/towpath/towpath/hostabi/guest"
+	"github.com/towpath/towpath/hostabi/guest/chat/chattest"
 	"github.com/towpath/towpath/hostabi/guest/guesttest"
 )
 
@@ -68,8 +69,8 @@ func TestTheModuleDoesWhatThePluginDoes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			transcript := func(run func(*guesttest.Host) guesttest.Result) string {
-				_, h := provider(t, c.config)
-				h = say(t, h, c.text)
+				_, h := backend(t, c.config)
+				h = chattest.Say(t, h, c.text)
 				if c.meddle != nil {
 					go c.meddle(t, h)
 				}
@@ -78,7 +79,7 @@ func TestTheModuleDoesWhatThePluginDoes(t *testing.T) {
 				for _, e := range h.Events() {
 					lines += string(e.JSON) + "\n"
 				}
-				return lines + string(result.JSON) + "\n" + string(encode(t, h.Session))
+				return lines + string(result.JSON) + "\n" + string(chattest.Encode(t, h.Session))
 			}
 			native := transcript(func(h *guesttest.Host) guesttest.Result { return h.Run(run) })
 			module := transcript(func(h *guesttest.Host) guesttest.Result { return h.Serve(m.Run) })
@@ -94,8 +95,8 @@ func TestTheModuleDoesWhatThePluginDoes(t *testing.T) {
 	} {
 		t.Run(script, func(t *testing.T) {
 			result := func(run func(*guesttest.Host) guesttest.Result) guest.Result {
-				_, h := provider(t, config)
-				return run(say(t, h, "x "+script)).Result
+				_, h := backend(t, config)
+				return run(chattest.Say(t, h, "x "+script)).Result
 			}
 			native := result(func(h *guesttest.Host) guesttest.Result { return h.Run(run) })
 			module := result(func(h *guesttest.Host) guesttest.Result { return h.Serve(m.Run) })

@@ -9,6 +9,7 @@ import (
 
 	"github.com/towpath/towpath/hostabi"
 	"github.com/towpath/towpath/hostabi/guest"
+	"github.com/towpath/towpath/hostabi/guest/chat/chattest"
 	"github.com/towpath/towpath/hostabi/guest/guesttest"
 )
 
@@ -45,7 +46,7 @@ func TestThePermitFileFitsThePlugin(t *testing.T) {
 			}
 		}
 	}
-	h := guesttest.New(t, hostabi.TurnRequest{Input: encode(t, map[string]any{"text": "hi"}), Config: encode(t, permits.Config)})
+	h := guesttest.New(t, hostabi.TurnRequest{Input: chattest.Encode(t, map[string]any{"text": "hi"}), Config: chattest.Encode(t, permits.Config)})
 	h.Server = func(x *guesttest.Exchange) {
 		if x.Head.URL != "https://api.deepseek.com/chat/completions" || x.Head.Headers["authorization"] != "Bearer {{secret:DEEPSEEK_API_KEY}}" {
 			t.Errorf("request %+v", x.Head)

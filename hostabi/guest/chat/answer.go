@@ -1,4 +1,4 @@
-package main
+package chat
 
 import (
 	"fmt"
@@ -9,13 +9,14 @@ import (
 
 // answer collects one response of the model while it streams.
 type answer struct {
+	stream     Stream
 	id, model  string
 	text       strings.Builder
 	reasoning  strings.Builder
 	reasoned   bool // the field was there, be it empty
-	calls      []toolCall
+	calls      []ToolCall
 	finish     string // the finish reason, "" before it came
-	counts     *counts
+	counts     *Counts
 	responding bool // something of the response has come
 }
 
@@ -23,37 +24,37 @@ type answer struct {
 const maxDelta = 512 << 10
 
 // add takes in one chunk and emits what it brings.
-func (a *answer) add(t *guest.Turn, c *chunk) error {
+func (a *answer) add(t *guest.Turn, c *Chunk) error {
 	a.responding = true
-	if c.id != "" {
-		a.id = c.id
+	if c.ID != "" {
+		a.id = c.ID
 	}
-	if c.model != "" {
-		a.model = c.model
+	if c.Model != "" {
+		a.model = c.Model
 	}
-	if c.usage != nil {
-		a.counts = c.usage
+	if c.Usage != nil {
+		a.counts = c.Usage
 	}
-	if r := c.reasoning; r != nil {
+	if r := c.Reasoning; r != nil {
 		a.reasoned = true
 		a.reasoning.WriteString(*r)
 		if err := emit(t, *r, func(s string) guest.Event { return guest.ReasoningDelta{Text: s} }); err != nil {
 			return err
 		}
 	}
-	if s := c.content; s != nil {
+	if s := c.Content; s != nil {
 		a.text.WriteString(*s)
 		if err := emit(t, *s, func(s string) guest.Event { return guest.MessageDelta{Text: s} }); err != nil {
 			return err
 		}
 	}
-	for _, d := range c.calls {
+	for _, d := range c.Calls {
 		if err := a.call(d); err != nil {
 			return err
 		}
 	}
-	if c.finish != nil {
-		a.finish = *c.finish
+	if c.Finish != nil {
+		a.finish = *c.Finish
 	}
 	return nil
 }
@@ -61,14 +62,21 @@ func (a *answer) add(t *guest.Turn, c *chunk) error {
 // maxCalls bounds what an index in a chunk can make us allocate.
 const maxCalls = 256
 
-func (a *answer) call(d callDelta) error {
-	if d.Index < 0 || d.Index >= maxCalls || d.Index > len(a.calls) {
-		return guest.Fail(guest.KindProtocol, "tool call with index %d after %d calls", d.Index, len(a.calls))
+func (a *answer) call(d CallDelta) error {
+	index := len(a.calls) - 1
+	switch {
+	case d.Index != nil:
+		index = *d.Index
+	case d.ID != "" && (index < 0 || a.calls[index].ID != d.ID):
+		index++
 	}
-	if d.Index == len(a.calls) {
-		a.calls = append(a.calls, toolCall{Type: "function"})
+	if index < 0 || index >= maxCalls || index > len(a.calls) {
+		return guest.Fail(guest.KindProtocol, "tool call with index %d after %d calls", index, len(a.calls))
 	}
-	call := &a.calls[d.Index]
+	if index == len(a.calls) {
+		a.calls = append(a.calls, ToolCall{Type: "function"})
+	}
+	call := &a.calls[index]
 	if d.ID != "" {
 		call.ID = d.ID
 	}
@@ -89,8 +97,8 @@ func emit(t *guest.Turn, text string, event func(string) guest.Event) error {
 	return nil
 }
 
-// judge says what a response that ended with the end marker is worth.
-func (a *answer) judge() error {
+// judge says what a response that ended well is worth. finishes are the finish reasons that only one provider has.
+func (a *answer) judge(finishes map[string]guest.Kind) error {
 	empty := a.text.Len() == 0 && len(a.calls) == 0
 	switch a.finish {
 	case "stop", "tool_calls":
@@ -103,11 +111,12 @@ func (a *answer) judge() error {
 		}
 	case "content_filter":
 		return guest.Fail(guest.KindContentFilter, "the provider's content filter ended the answer")
-	case "insufficient_system_resource":
-		return guest.Fail(guest.KindOverloaded, "the provider ran short of resources and ended the answer")
 	case "":
 		return guest.Fail(guest.KindTruncated, "the stream ended without a finish reason")
 	default:
+		if kind, ok := finishes[a.finish]; ok {
+			return guest.Fail(kind, "the provider ended the answer: %s", a.finish)
+		}
 		return guest.Fail(guest.KindProtocol, "unknown finish reason %q", a.finish)
 	}
 	for i := range a.calls {
@@ -118,11 +127,10 @@ func (a *answer) judge() error {
 	return nil
 }
 
-// message is the answer as the conversation keeps it. A tool call goes back with its reasoning, the empty one included,
-// whenever the model may have been thinking.
-func (a *answer) message(thinking bool) message {
-	m := message{Role: "assistant", Content: a.text.String(), ToolCalls: a.calls}
-	if a.reasoned || thinking && len(a.calls) > 0 {
+// message is the answer as the conversation keeps it.
+func (a *answer) message() Message {
+	m := Message{Role: "assistant", Content: a.text.String(), ToolCalls: a.calls}
+	if a.reasoned {
 		reasoning := a.reasoning.String()
 		m.Reasoning = &reasoning
 	}

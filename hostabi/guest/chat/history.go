@@ -1,4 +1,4 @@
-package main
+package chat
 
 import (
 	"encoding/json"
@@ -25,7 +25,7 @@ func partKey(message, part int) string {
 }
 
 // load reads the session's conversation.
-func load(t *guest.Turn) ([]message, error) {
+func load(t *guest.Turn) ([]Message, error) {
 	var head history
 	value, found, err := t.Get(historyKey)
 	if err != nil || !found {
@@ -34,7 +34,7 @@ func load(t *guest.Turn) ([]message, error) {
 	if err := json.Unmarshal(value, &head); err != nil {
 		return nil, fmt.Errorf("session key %s: %w", historyKey, err)
 	}
-	messages := make([]message, head.Messages)
+	messages := make([]Message, head.Messages)
 	for i := range messages {
 		var encoded []byte
 		for part := 0; ; part++ {
@@ -58,7 +58,7 @@ func load(t *guest.Turn) ([]message, error) {
 }
 
 // save appends messages from number first on.
-func save(t *guest.Turn, messages []message, first int) error {
+func save(t *guest.Turn, messages []Message, first int) error {
 	for i, m := range messages[first:] {
 		encoded, err := json.Marshal(m)
 		if err != nil {

@@ -1,4 +1,4 @@
-package main
+package chat
 
 import (
 	"context"
@@ -12,27 +12,12 @@ import (
 	"github.com/towpath/towpath/hostabi/guest/sse"
 )
 
-// encode makes the body of the next request.
-func (c *conversation) encode() ([]byte, error) {
-	b := body{
-		Model: c.settings.Model, Messages: c.wire(), Stream: true, StreamOptions: streamOptions{IncludeUsage: true},
-		ReasoningEffort: c.settings.ReasoningEffort, MaxTokens: c.settings.MaxTokens, Tools: c.settings.Tools,
-	}
-	if c.settings.Thinking != "" {
-		b.Thinking = &typed{c.settings.Thinking}
-	}
-	if c.json {
-		b.ResponseFormat = &typed{"json_object"}
-	}
-	return json.Marshal(b)
-}
-
 // wire is the conversation as it is sent: the system's words first, and what the user said in a row as one message,
 // because some models refuse two.
-func (c *conversation) wire() []message {
-	var messages []message
+func (c *conversation) wire() []Message {
+	var messages []Message
 	if c.settings.System != "" {
-		messages = append(messages, message{Role: "system", Content: c.settings.System})
+		messages = append(messages, Message{Role: "system", Content: c.settings.System})
 	}
 	for _, m := range c.messages {
 		if last := len(messages) - 1; m.Role == "user" && last >= 0 && messages[last].Role == "user" {
@@ -47,13 +32,13 @@ func (c *conversation) wire() []message {
 // ask sends the conversation and returns the model's answer; with an error it returns what had come of it. The only
 // request that is sent again here is one whose execution died.
 func (c *conversation) ask(ctx context.Context) (*answer, error) {
-	content, err := c.encode()
+	content, err := json.Marshal(c.provider.Body(c.wire()))
 	if err != nil {
 		return nil, err
 	}
 	var retryOf uint32
 	for {
-		a := &answer{}
+		a := &answer{stream: c.provider.Stream()}
 		err := c.stream(ctx, a, content, retryOf)
 		if a.responding {
 			if err := c.account(a); err != nil {
@@ -93,7 +78,7 @@ func (c *conversation) stream(ctx context.Context, a *answer, content []byte, re
 	response, err := c.turn.Do(ctx, &guest.Request{
 		URL: c.settings.BaseURL + "/chat/completions",
 		Header: map[string]string{
-			"authorization": "Bearer {{secret:DEEPSEEK_API_KEY}}",
+			"authorization": "Bearer {{secret:" + c.provider.Secret + "}}",
 			"content-type":  "application/json",
 			"accept":        "text/event-stream",
 		},
@@ -113,32 +98,53 @@ func (c *conversation) stream(ctx context.Context, a *answer, content []byte, re
 		return c.unstreamed(response, bytes, kind)
 	}
 
-	d := sse.NewDecoder(bytes, func(e sse.Event) sse.Verdict {
-		if string(e.Data) == "[DONE]" {
-			return sse.Done
-		}
-		return sse.More
+	var piece *Chunk
+	var broken error
+	d := sse.NewDecoder(bytes, func(e sse.Event) (v sse.Verdict) {
+		piece, v, broken = a.stream.Event(e.Data)
+		return v
 	})
 	for {
-		e, err := d.Next()
-		if errors.Is(err, io.EOF) {
-			return a.judge()
-		}
-		if err != nil {
+		_, err := d.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			if rest := a.stream.Rest(); rest != nil {
+				if err := a.add(c.turn, rest); err != nil {
+					return err
+				}
+			}
+			return c.judge(a)
+		case err != nil:
 			return ofStream(err)
 		}
 		w.sawPayload()
-		piece, err := parse(e.Data)
-		if err != nil {
-			return guest.Fail(guest.KindProtocol, "chunk: %w", err)
-		}
-		if piece.fault != nil {
-			return inBand(piece.fault)
+		switch {
+		case broken != nil:
+			return failed(broken)
+		case piece.Fault != nil:
+			return c.provider.inBand(piece.Fault)
 		}
 		if err := a.add(c.turn, piece); err != nil {
 			return err
 		}
 	}
+}
+
+// judge says what a whole answer is worth.
+func (c *conversation) judge(a *answer) error {
+	if err := a.judge(c.provider.Finishes); err != nil || c.provider.Accept == nil || len(a.calls) > 0 {
+		return err
+	}
+	return c.provider.Accept(a.text.String())
+}
+
+// failed classifies what a Stream found wrong with an event.
+func failed(err error) error {
+	var f *guest.Failure
+	if errors.As(err, &f) {
+		return err
+	}
+	return guest.Fail(guest.KindProtocol, "chunk: %w", err)
 }
 
 // maxErrorBody is how much of a body that is no stream is read.
@@ -150,7 +156,7 @@ func (c *conversation) refused(r *guest.Response, body io.Reader) error {
 	if _, lost := guest.Lost(err); lost {
 		return err
 	}
-	return ofStatus(r, content, time.Now())
+	return c.provider.ofStatus(r, content, time.Now())
 }
 
 // unstreamed classifies a success that is no stream, such as a gateway's page or an error under status 200.
@@ -159,8 +165,8 @@ func (c *conversation) unstreamed(r *guest.Response, body io.Reader, kind string
 	if err != nil {
 		return ofStream(err)
 	}
-	if piece, err := parse(content); err == nil && piece.fault != nil {
-		return inBand(piece.fault)
+	if piece, _, err := c.provider.Stream().Event(content); err == nil && piece.Fault != nil {
+		return c.provider.inBand(piece.Fault)
 	}
 	begin, _ := guest.Clip(string(content), 200)
 	return guest.Fail(guest.KindProtocol, "the answer is %q and no event stream; it begins %q", kind, begin)

@@ -1,4 +1,4 @@
-package main
+package chat
 
 import (
 	"encoding/json"
@@ -20,15 +20,15 @@ func TestChunksThatAreNone(t *testing.T) {
 		`{"usage":{"prompt_tokens":"many"}}`:               "cannot unmarshal",
 		"{\"choices\":[{\"delta\":{\"content\":\"\n\"}}]}": "no JSON object",
 	} {
-		if _, err := parse([]byte(data)); err == nil || !strings.Contains(err.Error(), says) {
+		if _, err := Parse([]byte(data), nil); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v, want %q", data, err, says)
 		}
 	}
 }
 
 func TestOnlyTheFirstChoiceCounts(t *testing.T) {
-	c, err := parse([]byte(`{"choices":[{"index":1,"delta":{"content":"b"}},{"index":0,"delta":{"content":"a"}},{"index":2,"finish_reason":"x"}]}`))
-	if err != nil || c.content == nil || *c.content != "a" || c.finish != nil {
+	c, err := Parse([]byte(`{"choices":[{"index":1,"delta":{"content":"b"}},{"index":0,"delta":{"content":"a"}},{"index":2,"finish_reason":"x"}]}`), nil)
+	if err != nil || c.Content == nil || *c.Content != "a" || c.Finish != nil {
 		t.Errorf("%+v, %v", c, err)
 	}
 }
@@ -41,7 +41,7 @@ func FuzzChunk(f *testing.F) {
 	f.Add(`"tool_calls":[{"index":1,"id":"c","function":{"name":"n","arguments":"{"}}]`)
 	f.Fuzz(func(t *testing.T, delta string) {
 		data := []byte(`{"choices":[{"index":0,"delta":{` + delta + `}}]}`)
-		c, err := parse(data)
+		c, err := Parse(data, nil)
 		if json.Valid(data) != (err == nil) && err == errNoChunk {
 			t.Fatalf("%s: %v, but valid is %v", data, err, json.Valid(data))
 		}
@@ -66,7 +66,7 @@ func FuzzChunk(f *testing.F) {
 			return
 		}
 		d := want.Choices[0].Delta
-		for what, pair := range map[string][2]*string{"content": {c.content, d.Content}, "reasoning": {c.reasoning, d.Reasoning}} {
+		for what, pair := range map[string][2]*string{"content": {c.Content, d.Content}, "reasoning": {c.Reasoning, d.Reasoning}} {
 			if (pair[0] == nil) != (pair[1] == nil) || pair[0] != nil && *pair[0] != *pair[1] {
 				t.Errorf("%s: %s is %v, want %v", data, what, show(pair[0]), show(pair[1]))
 			}

@@ -1,7 +1,7 @@
-package main
+package chat
 
-// usage is a sum over responses. A part is nil as soon as one response did not state it.
-type usage struct {
+// Usage is a sum over responses. A part is nil as soon as one response did not state it.
+type Usage struct {
 	Input     *int64 `json:"input_tokens"`  // cached ones included
 	Cached    *int64 `json:"cached_tokens"` // of the input
 	Output    *int64 `json:"output_tokens"` // reasoning included
@@ -9,11 +9,11 @@ type usage struct {
 }
 
 // usageOf reads the provider's account; none gives an unknown usage.
-func usageOf(c *counts) usage {
+func usageOf(c *Counts) Usage {
 	if c == nil {
-		return usage{}
+		return Usage{}
 	}
-	u := usage{Input: c.Prompt, Cached: c.PromptDetails.Cached, Output: c.Completion, Reasoning: c.CompletionDetails.Reasoning}
+	u := Usage{Input: c.Prompt, Cached: c.PromptDetails.Cached, Output: c.Completion, Reasoning: c.CompletionDetails.Reasoning}
 	if u.Cached == nil {
 		u.Cached = c.CacheHit
 	}
@@ -21,11 +21,11 @@ func usageOf(c *counts) usage {
 }
 
 // plus adds one more response; a sum of no responses yet is what first is true for.
-func (u usage) plus(v usage, first bool) usage {
+func (u Usage) plus(v Usage, first bool) Usage {
 	if first {
 		return v
 	}
-	return usage{add(u.Input, v.Input), add(u.Cached, v.Cached), add(u.Output, v.Output), add(u.Reasoning, v.Reasoning)}
+	return Usage{add(u.Input, v.Input), add(u.Cached, v.Cached), add(u.Output, v.Output), add(u.Reasoning, v.Reasoning)}
 }
 
 func add(a, b *int64) *int64 {

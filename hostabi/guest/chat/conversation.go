@@ -1,4 +1,4 @@
-package main
+package chat
 
 import (
 	"context"
@@ -10,29 +10,25 @@ import (
 // conversation is the session's messages with what this turn adds to them.
 type conversation struct {
 	turn     *guest.Turn
-	settings settings
-	json     bool
+	provider *Provider
+	settings *Settings
 	inbox    *inbox
 
-	messages  []message
+	messages  []Message
 	kept      int // messages that the session has already
-	usage     usage
+	usage     Usage
 	responses int
 }
 
-// begin reads the turn's input and the session's history.
-func begin(t *guest.Turn) (*conversation, error) {
-	s, in, err := read(t)
-	if err != nil {
-		return nil, err
-	}
+// begin reads the session's history and adds the turn's input.
+func begin(t *guest.Turn, p *Provider, in *Input) (*conversation, error) {
 	messages, err := load(t)
 	if err != nil {
 		return nil, err
 	}
-	c := &conversation{turn: t, settings: s, json: in.JSON, messages: messages, kept: len(messages)}
+	c := &conversation{turn: t, provider: p, settings: p.Settings, messages: messages, kept: len(messages)}
 	if in.Text != "" {
-		in.Messages = []message{{Role: "user", Content: in.Text}}
+		c.messages = append(c.messages, Message{Role: "user", Content: in.Text})
 	}
 	c.messages = append(c.messages, in.Messages...)
 	c.inbox = newInbox(t)
@@ -64,7 +60,9 @@ func (c *conversation) converse(ctx context.Context) (*answer, error) {
 		case err != nil:
 			return a, err
 		}
-		if err := c.keep(a.message(c.settings.Thinking != "disabled")); err != nil {
+		m := a.message()
+		a.stream.Complete(&m)
+		if err := c.keep(m, a.text.String()); err != nil {
 			return a, err
 		}
 		if len(a.calls) > 0 {
@@ -89,13 +87,13 @@ func isCancelled(err error) bool {
 	return errors.As(err, &cancelled)
 }
 
-// keep adds a message of the assistant.
-func (c *conversation) keep(m message) error {
+// keep adds a message of the assistant; text is what it says to people.
+func (c *conversation) keep(m Message, text string) error {
 	c.messages = append(c.messages, m)
-	if m.Content == "" {
+	if text == "" {
 		return nil
 	}
-	text, clipped := guest.Clip(m.Content, maxEventText)
+	text, clipped := guest.Clip(text, maxEventText)
 	return c.turn.Emit(guest.Message{Text: text, Clipped: clipped})
 }
 
@@ -104,15 +102,15 @@ func (c *conversation) cut(a *answer) error {
 	if a == nil || a.text.Len() == 0 {
 		return nil
 	}
-	m := a.message(false)
+	m := a.message()
 	m.ToolCalls = nil
-	return c.keep(m)
+	return c.keep(m, m.Content)
 }
 
 // steer makes what clients sent meanwhile the user's next words.
 func (c *conversation) steer(partial bool) error {
 	for _, text := range c.inbox.takeSteers() {
-		c.messages = append(c.messages, message{Role: "user", Content: text})
+		c.messages = append(c.messages, Message{Role: "user", Content: text})
 		if err := c.turn.Emit(guest.SteerApplied{Text: text, Partial: partial}); err != nil {
 			return err
 		}
@@ -125,7 +123,7 @@ func (c *conversation) save() error { return save(c.turn, c.messages, c.kept) }
 
 // callTools asks for the tools to be run and adds their outputs. When the turn is cancelled meanwhile, the calls that
 // are not answered yet are answered so, because a conversation with open calls cannot go on.
-func (c *conversation) callTools(ctx context.Context, calls []toolCall) error {
+func (c *conversation) callTools(ctx context.Context, calls []ToolCall) error {
 	for _, call := range calls {
 		event := guest.ToolCall{ID: call.ID, Name: call.Function.Name, Arguments: call.Function.Arguments}
 		if err := c.turn.Emit(event); err != nil {
@@ -138,7 +136,7 @@ func (c *conversation) callTools(ctx context.Context, calls []toolCall) error {
 		if err != nil {
 			cancelled, output = err, "The turn was cancelled before the tool had answered."
 		}
-		c.messages = append(c.messages, message{Role: "tool", Content: output, ToolCallID: call.ID})
+		c.messages = append(c.messages, Message{Role: "tool", Content: output, ToolCallID: call.ID})
 		if err != nil {
 			continue
 		}

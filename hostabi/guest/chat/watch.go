@@ -1,4 +1,4 @@
-package main
+package chat
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 // watch holds the three timers of a request. Comments keep the connection alive but carry nothing, and providers send
 // them for ever when they hang: hence the second one.
 type watch struct {
-	settings              settings
+	settings              *Settings
 	bytes, payload, total *guest.Timer
 }
 

@@ -1,4 +1,4 @@
-package main
+package chat
 
 import (
 	"bytes"
@@ -14,14 +14,14 @@ import (
 	"github.com/towpath/towpath/hostabi/guest/sse"
 )
 
-// apiError is how the provider words an error. Code may be a string, a number or null.
-type apiError struct {
+// APIError is how a provider words an error. Code may be a string, a number or null.
+type APIError struct {
 	Message string          `json:"message"`
 	Type    string          `json:"type"`
 	Code    json.RawMessage `json:"code"`
 }
 
-func (e *apiError) String() string {
+func (e *APIError) String() string {
 	code := strings.Trim(string(e.Code), `"`)
 	if code == "" || code == "null" {
 		code = e.Type
@@ -43,7 +43,8 @@ var wording = []struct {
 	{guest.KindInvalid, []string{"invalid_request", "invalid request", "invalid_param"}},
 }
 
-func kindOfWords(e *apiError) (guest.Kind, bool) {
+// KindOfWords classifies an error by what it says.
+func KindOfWords(e *APIError) (guest.Kind, bool) {
 	said := strings.ToLower(e.String() + " " + e.Type)
 	for _, w := range wording {
 		for _, word := range w.words {
@@ -55,19 +56,29 @@ func kindOfWords(e *apiError) (guest.Kind, bool) {
 	return "", false
 }
 
-// ofStatus classifies an answer that is not a success. Words refine what the status says only where that is ambiguous.
-func ofStatus(r *guest.Response, content []byte, now time.Time) *guest.Failure {
-	var wrapped struct {
-		Error *apiError `json:"error"`
+func (p *Provider) classify(e *APIError) (guest.Kind, time.Duration, bool) {
+	if p.Classify == nil {
+		return "", 0, false
 	}
-	said := &apiError{}
+	return p.Classify(e)
+}
+
+// ofStatus classifies an answer that is not a success. Words refine what the status says only where that is ambiguous.
+func (p *Provider) ofStatus(r *guest.Response, content []byte, now time.Time) *guest.Failure {
+	var wrapped struct {
+		Error *APIError `json:"error"`
+	}
+	said := &APIError{}
 	if json.Unmarshal(content, &wrapped) == nil && wrapped.Error != nil {
 		said = wrapped.Error
 	} else {
 		said.Message, _ = guest.Clip(string(bytes.TrimSpace(content)), 500)
 	}
 	kind := guest.KindOfStatus(r.Status)
-	if words, ok := kindOfWords(said); ok {
+	own, after, ok := p.classify(said)
+	if ok {
+		kind = own
+	} else if words, ok := KindOfWords(said); ok {
 		switch {
 		case r.Status == 429 && words == guest.KindBalance,
 			(r.Status == 400 || r.Status == 422) && (words == guest.KindContextOverflow || words == guest.KindContentFilter):
@@ -78,24 +89,34 @@ func ofStatus(r *guest.Response, content []byte, now time.Time) *guest.Failure {
 	if id == "" {
 		id = r.Header.Get("x-deepseek-request-id")
 	}
+	if id == "" {
+		id = r.Header.Get("trace-id")
+	}
 	text := fmt.Sprintf("provider answered %d: %s", r.Status, said)
 	if id != "" {
 		text += " [request " + id + "]"
 	}
 	f := guest.Fail(kind, "%s", text)
 	if f.Retryable {
-		f.RetryAfter = guest.RetryAfter(r.Header, now)
+		if f.RetryAfter = guest.RetryAfter(r.Header, now); f.RetryAfter == 0 {
+			f.RetryAfter = after
+		}
 	}
 	return f
 }
 
-// inBand classifies an error that came inside a stream.
-func inBand(e *apiError) *guest.Failure {
-	kind, ok := kindOfWords(e)
+// inBand classifies an error that came with a success as its status.
+func (p *Provider) inBand(e *APIError) *guest.Failure {
+	kind, after, ok := p.classify(e)
+	if !ok {
+		kind, ok = KindOfWords(e)
+	}
 	if !ok {
 		kind = guest.KindOverloaded
 	}
-	return guest.Fail(kind, "provider reported within the stream: %s", e)
+	f := guest.Fail(kind, "provider reported within the stream: %s", e)
+	f.RetryAfter = after
+	return f
 }
 
 // ofStream classifies what ended a body early. A connection that breaks once the answer has begun is a truncated
