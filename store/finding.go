@@ -20,8 +20,3 @@ type Finding struct {
 func (s *Store) Findings(ctx context.Context, patience time.Duration) ([]Finding, error) {
 	return all(ctx, s, "findings", pgx.RowToStructByName[Finding], "select * from towpath.findings($1)", patience)
 }
-
-// Now is the database's clock.
-func (s *Store) Now(ctx context.Context) (time.Time, error) {
-	return one(ctx, s, "now", pgx.RowTo[time.Time], "select clock_timestamp()")
-}
