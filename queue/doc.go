@@ -16,6 +16,7 @@
 //	sweep                 lifecycle  {}
 //	gc                    gc         {}
 //	prune                 gc         {}, or {"cutoff"?, "filter"?, "watermark"?, "dry_run"?}: see towpath.prune
+//	wake                  lifecycle  {"session"}: see [WakeArgs]
 //	scan_plugins          gc         {}
 //
 // A handler gets the args as they are stored: what they mean is decided by SQL alone, so odd args fail in one place,

@@ -16,6 +16,7 @@ const (
 	Restart     Kind = "restart"
 	HealthCheck Kind = "health_check"
 	Sweep       Kind = "sweep"
+	Wake        Kind = "wake"
 	GC          Kind = "gc"
 	Prune       Kind = "prune"
 	ScanPlugins Kind = "scan_plugins"
@@ -42,6 +43,7 @@ var traits = []trait{
 	{Restart, Lifecycle, time.Minute},
 	{HealthCheck, Lifecycle, time.Minute},
 	{Sweep, Lifecycle, 30 * time.Second},
+	{Wake, Lifecycle, 30 * time.Second},
 	{GC, Upkeep, 15 * time.Minute},
 	{Prune, Upkeep, 15 * time.Minute},
 	{ScanPlugins, Upkeep, time.Minute},
@@ -87,4 +89,9 @@ type DaemonArgs struct {
 	Generation int    `json:"generation,omitempty"`
 
 	Spec string `json:"spec,omitempty"`
+}
+
+// WakeArgs are the args of wake: the session that is told which of its processes have ended.
+type WakeArgs struct {
+	Session string `json:"session"`
 }

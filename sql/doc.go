@@ -16,10 +16,10 @@
 //	         ├─ input ── input_content
 //	         └─ process ─┬─ lease   who executes it now        river_job ── its transport, by process.river_job_id
 //	                     ├─ attempt one execution on one node  runner_job ── what was started outside for a run
-//	                     ├─ event   append-only log            event_type ── what a process declared
+//	                     ├─ event   append-only log            event_type, signal ── what a process declared, hears
 //	                     ├─ journal recorded host calls        share ── which scopes may address it
 //	                     ├─ receipt a boundary was applied     env ── environments by content
-//	                     └─ usage   what a response cost
+//	                     └─ usage   what a response cost       wake_target, completion ── whom its end wakes
 //
 //	retention ── how long                 tombstone ── what was pruned                 usage_day ── old usage, summed
 //
@@ -36,7 +36,9 @@
 //	process             prune, past retention, leaving a tombstone
 //	lease               release, finish or sweep: the row exists only while somebody executes
 //	attempt, event      with the process
-//	event_type, share   with the process
+//	event_type, signal  with the process
+//	completion          with the process, or session_delete
+//	share, wake_target  with the process, or with the session that may address it or is woken
 //	input, receipt      with the process; an input without one, with its session
 //	input_content       with the input
 //	journal             sweep, a day after its turn has ended
@@ -53,7 +55,8 @@
 //	session → processes by number → leases, attempts → inputs by session → river_job
 //
 // A process's session never changes, so its id is read unlocked, the session is locked, then the process
-// (towpath.locked). Whoever holds a session's lock may lock its processes in any order: the end of a turn locks the run
+// (towpath.locked). Whoever needs several sessions or processes locks all of them first, by id and by number
+// (towpath.lock_processes). Whoever holds a session's lock may lock its processes in any order: the end of a turn locks the run
 // that it is part of. Who writes an input of a process has locked the process: poll too. Several processes at once are
 // locked by append and poll alone, by number; the next turn of a session has a higher number than the one before it.
 // The renewal of leases locks nothing else. sweep skips what others have locked. prune locks ended processes
@@ -76,6 +79,7 @@
 //	TW410     pruned               410   there was such a process, or such a key, and it is no longer retained
 //	TW413     too large            413   content, nesting or a key beyond the stated limit
 //	TW423     quarantined          423   the session is damaged and waits for an operator
+//	TW429     limit                429   as many as there may be are there already
 //
 // Postgres's own codes keep their meaning. 40P01 and 40001 are worth one more try, which package store makes; class 22
 // is bad input; 23514 on river_job is a malformed row.
@@ -93,6 +97,9 @@
 //	process.resumed           its wait is over
 //	process.resolved          an operator decided about an outside call in doubt
 //	process.boundary          a session's snapshot and inputs changed together
+//	process.shared, process.unshared
+//	                          a scope may address it, or no more: scope
+//	process.transferred       it passed from one scope to another: from, to
 //	process.cancel_requested  reason
 //	process.abandon_requested an operator's mark
 //	process.completed, process.failed, process.cancelled, process.abandoned

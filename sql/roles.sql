@@ -23,7 +23,12 @@ begin
   grant execute on function towpath.now() to public;
 
   for f in
-    select * from (values
+    select p.rolname as role, v.names from (values
+      ('towpath_client towpath_operator towpath_worker', array['share', 'unshare', 'transfer', 'cancel_unshared', 'session_delete', 'signal', 'end_operations']),
+      ('towpath_client towpath_operator towpath_worker towpath_reader', array['session_work', 'completions', 'completions_seen', 'await_all']),
+      ('towpath_operator towpath_worker towpath_reader', array['work']),
+      ('towpath_operator towpath_worker', array['wake_session']),
+      ('towpath_worker', array['wait_signal']),
       ('towpath_client', array['submit', 'submit_many', 'steer', 'answer', 'interrupt', 'cancel', 'events', 'process',
                                'start', 'append_event', 'complete_by', 'recent', 'processes_list', 'await_output', 'cancel_shared', 'changes', 'changes_now',
                                'accept_input', 'session_put', 'session_control', 'session_list', 'session_summary', 'session_trace', 'mark_read', 'forget_reader',
@@ -47,7 +52,7 @@ begin
                                'runner_jobs', 'health', 'gauges', 'findings', 'contract',
                                'kv_put', 'kv_list', 'put_snapshot', 'stage_inputs', 'atomic_apply', 'ack_command', 'finish_command', 'runner_job_put', 'node_describe', 'profile_health', 'usage_put',
                                'recover', 'recover_all', 'prune'])
-    ) v(role, names) join pg_roles p on p.rolname = v.role
+    ) v(role, names) join pg_roles p on p.rolname = any(string_to_array(v.role, ' '))
   loop
     execute (select string_agg(format('grant execute on function %s to %I;', p.oid::regprocedure, f.role), ' ')
              from pg_proc p where p.pronamespace = 'towpath'::regnamespace and p.proname = any(f.names));

@@ -203,6 +203,7 @@ func TestCheckFindsWhatIsBroken(t *testing.T) {
 		"update towpath.input set phase = 'staged' where finalized_at is null":                                        "inputs end with their process",
 		"update towpath.session set next_turn = 1 where id = 's'":                                                     "a session counts its turns and inputs",
 		"update towpath.session set version = 0 where id = 's4'":                                                      "the newest receipt names the snapshot",
+		"insert into towpath.signal select no, 'x', 1, 1 from towpath.process where id = 'running'":                   "signals are numbered and are events of their name",
 		"update towpath.session_kv set version = 9":                                                                   "no key is newer than its snapshot",
 		"insert into towpath.journal (process_no, first_n, count, entries, fence, at) values (1, 3, 1, '', 1, now())": "the journal has no gap",
 	} {

@@ -21,11 +21,13 @@ var (
 	ErrPruned      = errors.New("no longer retained")        // TW410
 	ErrTooLarge    = errors.New("too large")                 // TW413
 	ErrQuarantined = errors.New("session is quarantined")    // TW423
+	ErrLimit       = errors.New("limit reached")             // TW429
 )
 
 var sentinels = map[string]error{
 	"TW400": ErrInvalid, "TW403": ErrDenied, "TW404": ErrNotFound, "TW409": ErrConflict, "TW40I": ErrIdempotency,
 	"TW40L": ErrFence, "TW40R": ErrResync, "TW40V": ErrStale, "TW410": ErrPruned, "TW413": ErrTooLarge, "TW423": ErrQuarantined,
+	"TW429": ErrLimit,
 }
 
 // Error is a refusal by one of our SQL functions. Hint says what to do about it and may be empty.

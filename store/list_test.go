@@ -26,6 +26,8 @@ func (w *world) listed(filter map[string]any) []string {
 func TestEachKeyOfAFilter(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	w.session("s")
+	w.session("r")
 	n := node("n")
 	named := func(id string, change func(*store.StartOptions)) {
 		p := operation()
@@ -196,6 +198,7 @@ func TestAPageFarOutCostsWhatTheFirstOneDoes(t *testing.T) {
 func TestCancellingMany(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	w.session("s")
 	n := node("n")
 	shared := operation()
 	shared.Options.Share = []string{"session:s"}

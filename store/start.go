@@ -29,6 +29,8 @@ type StartOptions struct {
 	EnvID          string                     `json:"env_id,omitempty"` // its name
 	EventTypes     map[string]json.RawMessage `json:"event_types,omitempty"`
 	Share          []string                   `json:"share,omitempty"` // scopes
+	Wake           string                     `json:"wake,omitempty"`  // the session that is told of its end
+	Limit          int                        `json:"limit,omitempty"` // how many live processes may wake that session
 	Originator     *Originator                `json:"originator,omitempty"`
 	CausedBy       *Cause                     `json:"caused_by,omitempty"`
 	Kind           string                     `json:"kind,omitempty"`

@@ -46,6 +46,7 @@ func (w *world) claimed(id string, n store.Node) store.Owner {
 func TestAStartIsStoredBeforeAnybodyExecutesIt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	w.session("s")
 	p := operation()
 	p.Spec = raw(`{"tool": "grep"}`)
 	p.Options.Share = []string{"session:s", "session:s/frame:f"}
@@ -62,10 +63,9 @@ func TestAStartIsStoredBeforeAnybodyExecutesIt(t *testing.T) {
 		t.Errorf("claim %+v", l)
 	}
 	// A share that cannot be written leaves no process, and the other way round.
-	p.Options.ID, p.Options.Share = "whole", []string{"session:s", "session:s"}
-	if _, err := w.store.Start(t.Context(), p); err == nil {
-		t.Error("shared twice with one scope")
-	}
+	p.Options.ID, p.Options.Share = "whole", []string{"session:s", "session:nobody"}
+	_, err = w.store.Start(t.Context(), p)
+	w.refused(err, store.ErrNotFound, `scope "session:nobody" is of no session`)
 	if n := get[int](w, "select count(*) from towpath.process where id = 'whole'"); n != 0 {
 		t.Error("a process without its shares")
 	}
@@ -83,6 +83,7 @@ func TestFiftyStartsWithOneIDAreOneProcess(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
+			w.session("s")
 			p := operation()
 			p.Options.EventTypes = map[string]json.RawMessage{"line": raw("{}")}
 			p.Options.Share = []string{"session:s"}
@@ -186,6 +187,8 @@ func TestWhatCannotBeStarted(t *testing.T) {
 		"unknown parent":       {func(p *store.Start) { p.Options.Parent = "none" }, store.ErrNotFound, `process "none"`},
 		"a frame of nobody":    {func(p *store.Start) { p.Options.Originator = &store.Originator{Frame: "f"} }, store.ErrInvalid, "originator"},
 		"a host's session":     {func(p *store.Start) { p.Options.Originator = &store.Originator{Host: "h", Session: "s"} }, store.ErrInvalid, "originator"},
+		"share twice":          {func(p *store.Start) { p.Options.Share = []string{"host:h", "host:h"} }, store.ErrInvalid, "a scope twice"},
+		"wake nobody":          {func(p *store.Start) { p.Options.Wake = "nobody" }, store.ErrNotFound, `unknown session "nobody"`},
 		"share with nobody":    {func(p *store.Start) { p.Options.Share = []string{"me"} }, store.ErrInvalid, `"me" is not a scope`},
 		"reserved event":       {declare("process.mine", "{}"), store.ErrInvalid, "cannot be declared"},
 		"event with a space":   {declare("my event", "{}"), store.ErrInvalid, "cannot be declared"},

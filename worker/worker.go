@@ -171,6 +171,7 @@ func Run(ctx context.Context, cfg Config) error {
 		},
 		Handlers: map[queue.Kind]queue.Handler{
 			queue.Turn:  func(ctx context.Context, job queue.Job) error { return answer(runner.Handle(ctx, job.ID, job.Args)) },
+			queue.Wake:  func(ctx context.Context, job queue.Job) error { return wake(ctx, db, job.Args) },
 			queue.Sweep: func(ctx context.Context, _ queue.Job) error { return sweep(ctx, db, cfg.LeaseTTL) },
 			queue.Prune: func(ctx context.Context, job queue.Job) error { return prune(ctx, db, job.Args) },
 		},
@@ -272,6 +273,19 @@ func answer(err error) error {
 		return queue.Cancel(err)
 	}
 	return err
+}
+
+// wake tells a session which of its processes have ended.
+func wake(ctx context.Context, db *store.Store, args json.RawMessage) error {
+	var a queue.WakeArgs
+	if err := json.Unmarshal(args, &a); err != nil {
+		return queue.Cancel(fmt.Errorf("args of wake: %w", err))
+	}
+	w, err := db.WakeSession(ctx, a.Session)
+	if err != nil {
+		return answer(err)
+	}
+	return queue.Output(ctx, w)
 }
 
 // sweep repairs what lost its owner or its job.

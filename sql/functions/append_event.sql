@@ -14,7 +14,7 @@ begin
 end $$;
 comment on function towpath.append_owned(bigint, bigint, text, jsonb, text) is 'append_event for the executor, under its fence.';
 
-create or replace function towpath.add_event(p towpath.process, type text, data jsonb, key text, fence bigint) returns bigint
+create or replace function towpath.put_event(p towpath.process, type text, data jsonb, key text, fence bigint) returns bigint
 language plpgsql as $$
 declare
   stored jsonb;
@@ -23,9 +23,6 @@ declare
   e      towpath.event;
   seq    bigint;
 begin
-  if starts_with(type, 'process.') then
-    perform towpath.fail('TW403', 'event types that begin with "process." are the database''s own');
-  end if;
   if data is null or jsonb_typeof(data) <> 'object' then
     perform towpath.fail('TW400', 'data is not a JSON object');
   end if;
@@ -38,7 +35,7 @@ begin
   if key is not null then
     select * into e from towpath.event x where x.process_no = p.no and x.replay_key = towpath.digest(key);
     if found then
-      if e.type = add_event.type and towpath.digest(e.data) = towpath.digest(stored) then
+      if e.type = put_event.type and towpath.digest(e.data) = towpath.digest(stored) then
         return e.seq;
       end if;
       perform towpath.fail('TW40I', format('key was used for another event of process "%s"', p.id), format('event %s has it', e.seq));
@@ -47,7 +44,7 @@ begin
   if p.finalized_at is not null then
     perform towpath.fail('TW409', format('process "%s" is %s and takes no event', p.id, p.status));
   end if;
-  select t.schema into shape from towpath.event_type t where t.process_no = p.no and t.name = add_event.type;
+  select t.schema into shape from towpath.event_type t where t.process_no = p.no and t.name = put_event.type;
   if not found then
     perform towpath.fail('TW400', format('process "%s" has not declared event type "%s"', p.id, coalesce(left(type, 100), '')),
       coalesce('declared: ' || (select string_agg(t.name, ', ' order by t.name) from towpath.event_type t where t.process_no = p.no),
@@ -61,7 +58,20 @@ begin
   perform towpath.wake('towpath_events', p.id);
   return seq;
 end $$;
-comment on function towpath.add_event(towpath.process, text, jsonb, text, bigint) is 'Appends a declared event to a locked process.';
+comment on function towpath.put_event(towpath.process, text, jsonb, text, bigint) is 'Appends a declared event to a locked process.';
+
+create or replace function towpath.add_event(p towpath.process, type text, data jsonb, key text, fence bigint) returns bigint
+language plpgsql as $$
+begin
+  if starts_with(type, 'process.') then
+    perform towpath.fail('TW403', 'event types that begin with "process." are the database''s own');
+  end if;
+  if starts_with(type, 'signal.') then
+    perform towpath.fail('TW403', 'event types that begin with "signal." are signals', 'towpath.signal sends one, so that a wait hears it');
+  end if;
+  return towpath.put_event(p, type, data, key, fence);
+end $$;
+comment on function towpath.add_event(towpath.process, text, jsonb, text, bigint) is 'Appends a declared event that anybody may write to a locked process.';
 
 create or replace function towpath.check_key(key text) returns void
 language plpgsql immutable as $$

@@ -24,8 +24,7 @@ create or replace function towpath.cancel_some(ids text[], reason text, grace in
 language plpgsql volatile as $$
 begin
   -- All locks first, in their order: one cancel after the other would not keep it.
-  perform 1 from towpath.session s where s.id in (select p.session_id from towpath.process p where p.id = any(ids)) order by s.id for no key update;
-  perform 1 from towpath.process p where p.id = any(ids) order by p.no for no key update;
+  perform towpath.lock_processes(ids);
   foreach process_id in array ids loop
     error := null;
     begin

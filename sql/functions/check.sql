@@ -83,7 +83,8 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   from towpath.session s cross join lateral (select towpath.damage(s.id) as wrong) d where s.quarantine is null and d.wrong is not null
   union all
   select 'no reader is ahead of his session', c.reader, format('session %s is at %s, the reader at %s', s.id, s.change_no, c.position)
-  from towpath.cursor c join towpath.session s on s.id = c.session_id where c.position > s.change_no
+  from towpath.cursor c join towpath.session s on s.id = c.session_id
+  where c.position > case when starts_with(c.stream, 'completions:') then s.completions else s.change_no end
   union all
   select 'no key is newer than its snapshot', s.id, format('session version %s, key %s version %s', s.version, kv.key, kv.version)
   from towpath.session_kv kv join towpath.session s on s.id = kv.session_id where kv.version > s.version
@@ -98,6 +99,19 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   union all
   select 'a parent is there as long as its child', p.id, format('parent %s was pruned at %s', g.id, g.pruned_at)
   from towpath.process p join towpath.tombstone g on g.kind = 'process' and g.id = p.parent_id
+  union all
+  select 'signals are numbered and are events of their name', p.id, format('signal %s number %s is event %s of type %s', g.name, g.ordinal, g.seq, e.type)
+  from (select x.*, row_number() over (partition by x.process_no, x.name order by x.seq) as place from towpath.signal x) g
+  join towpath.process p on p.no = g.process_no left join towpath.event e on e.process_no = g.process_no and e.seq = g.seq
+  where g.ordinal <> g.place or e.type is distinct from 'signal.' || g.name
+  union all
+  select 'completions are numbered', s.id, format('%s completions to %s, counter %s', count(c.seq), max(c.seq), s.completions)
+  from towpath.session s left join towpath.completion c on c.session_id = s.id and c.seq is not null
+  group by s.id having coalesce(max(c.seq), 0) > s.completions
+  union all
+  select 'who has ended and wakes a session has told it', p.id, format('session %s', w.session_id)
+  from towpath.process p join towpath.wake_target w on w.process_no = p.no
+  where p.finalized_at is not null and not exists (select 1 from towpath.completion c where c.process_no = p.no)
   union all
   select 'a row is what its log adds up to', p.id, r from towpath.process p, towpath.refold(p.no) r
 $$;

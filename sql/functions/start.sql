@@ -8,7 +8,7 @@ begin
   return towpath.begin_process(class, disposition, spec, options);
 end $$;
 comment on function towpath.start(text, text, jsonb, jsonb) is
-'Starts a process and returns its id; it is stored before anybody executes it. class: operation (executed by whoever claims it) or external (somebody else runs it and reports its end). disposition: rerunnable, owner_bound or externally_owned. The same id or idempotency_key and request give the same process, another request an error. options: id, idempotency_key, tenant, project, session, parent, priority 1-4, max_attempts, env (an object) or env_id, event_types (name: JSON schema), share (scopes), originator, caused_by, kind, label, definition, external_ref.';
+'Starts a process and returns its id; it is stored before anybody executes it. class: operation (executed by whoever claims it) or external (somebody else runs it and reports its end). disposition: rerunnable, owner_bound or externally_owned. The same id or idempotency_key and request give the same process, another request an error. options: id, idempotency_key, tenant, project, session, parent, priority 1-4, max_attempts, env (an object) or env_id, event_types (name: JSON schema), share (scopes), wake (the session that is told of its end), limit (how many live processes may wake that session), originator, caused_by, kind, label, definition, external_ref.';
 
 create or replace function towpath.begin_process(p_class text, p_disposition text, p_spec jsonb, p_options jsonb) returns text
 language plpgsql as $$
@@ -32,7 +32,10 @@ begin
   wanted := coalesce(o ->> 'id', towpath.new_id('p'));
   digest := towpath.digest(jsonb_build_object('class', p_class, 'disposition', p_disposition, 'spec', p_spec,
                                               'options', o - '{id,env,env_id}'::text[], 'env', env));
-  -- What it names stays: a prune that has begun is waited for, one that comes passes by.
+  if o ? 'limit' then
+    perform 1 from towpath.session x where x.id = o ->> 'wake' for no key update;
+  end if;
+  -- What it names stays: a prune or a deletion that has begun is waited for, one that comes passes by.
   select * into s from towpath.session x where x.id = o ->> 'session' for key share;
   select * into parent from towpath.process x where x.id = o ->> 'parent' for key share;
 
@@ -82,8 +85,18 @@ begin
   end if;
   insert into towpath.event_type (process_no, name, schema)
   select p.no, e.key, e.value from jsonb_each(coalesce(o -> 'event_types', '{}')) e;
-  insert into towpath.share (scope, process_no, descriptor, at)
-  select coalesce(e ->> 'scope', e #>> '{}'), p.no, coalesce(e -> 'descriptor', '{}'), t from jsonb_array_elements(coalesce(o -> 'share', '[]')) e;
+  perform towpath.put_share(coalesce(e ->> 'scope', e #>> '{}'), p.no, coalesce(e -> 'descriptor', '{}')) from jsonb_array_elements(o -> 'share') e;
+  if o ? 'wake' then
+    insert into towpath.wake_target (process_no, session_id, at)
+    select p.no, x.id, t from towpath.session x where x.id = o ->> 'wake' for key share;
+    if not found then
+      perform towpath.fail('TW404', format('unknown session "%s"', o ->> 'wake'), 'who is to be woken must exist');
+    end if;
+    if o ? 'limit' and (o ->> 'limit')::int < (select count(*) from towpath.wake_target w join towpath.process x on x.no = w.process_no
+                                               where w.session_id = o ->> 'wake' and x.finalized_at is null) then
+      perform towpath.fail('TW429', format('session "%s" has %s processes already', o ->> 'wake', o ->> 'limit'), 'wait for one of them to end');
+    end if;
+  end if;
   insert into towpath.event (process_no, seq, type, data, at)
   values (p.no, 1, case when p_class = 'external' then 'process.started' else 'process.queued' end,
           jsonb_build_object('class', p.class, 'originator', p.originator), t);
@@ -115,7 +128,7 @@ begin
   end if;
   wrong := towpath.misfit(options, '{"type": "object", "additionalProperties": false, "properties": {
     "id": {"type": "string"}, "idempotency_key": {"type": "string"}, "tenant": {"type": "string"}, "project": {"type": "string"},
-    "session": {"type": "string"}, "parent": {"type": "string"}, "priority": {"enum": [1, 2, 3, 4]}, "max_attempts": {"type": "integer"},
+    "session": {"type": "string"}, "parent": {"type": "string"}, "wake": {"type": "string"}, "limit": {"type": "integer"}, "priority": {"enum": [1, 2, 3, 4]}, "max_attempts": {"type": "integer"},
     "env": {"type": "object"}, "env_id": {"type": "string"}, "event_types": {"type": "object", "additionalProperties": {"type": "object"}},
     "share": {"type": "array", "items": {"type": ["string", "object"], "required": ["scope"], "additionalProperties": false,
                                          "properties": {"scope": {"type": "string"}, "descriptor": {"type": "object"}}}},
@@ -136,6 +149,9 @@ begin
   end loop;
   if (options ->> 'max_attempts')::numeric not between 1 and 1000 then
     perform towpath.fail('TW400', 'options.max_attempts is not from 1 to 1000');
+  end if;
+  if options ? 'limit' and (not options ? 'wake' or (options ->> 'limit')::numeric not between 1 and 100000) then
+    perform towpath.fail('TW400', 'options.limit is not from 1 to 100000, or there is no options.wake');
   end if;
   if options ->> 'idempotency_key' = '' or octet_length(options ->> 'idempotency_key') > 1048576 then
     perform towpath.fail('TW400', 'idempotency_key is empty or above 1 MiB');
@@ -163,6 +179,9 @@ begin
   for v in select * from jsonb_array_elements(options -> 'share') loop
     perform towpath.check_scope(coalesce(v ->> 'scope', v #>> '{}'));
   end loop;
+  if (select count(*) > count(distinct coalesce(e ->> 'scope', e #>> '{}')) from jsonb_array_elements(options -> 'share') e) then
+    perform towpath.fail('TW400', 'options.share names a scope twice');
+  end if;
 end $$;
 comment on function towpath.check_start(text, text, jsonb, jsonb) is 'Refuses what a start cannot be.';
 

@@ -64,6 +64,12 @@ begin
       and not exists (select 1 from towpath.process x
                       where x.id = coalesce(r.args ->> 'process_id', r.metadata ->> 'process_id') and x.river_job_id = r.id and x.finalized_at is null)
     limit 500 for update skip locked);
+  -- What should have told a session and is gone is asked for again.
+  perform towpath.enqueue_wake(late.session_id)
+  from (select distinct x.session_id from towpath.completion x join towpath.session s on s.id = x.session_id
+        where x.wakes and x.turn_id is null and x.at < t - ttl and s.active_process is null and s.runtime_state = 'idle' and s.quarantine is null) late
+  where not exists (select 1 from :river.river_job j where j.kind = 'wake' and j.args @> jsonb_build_object('session', late.session_id)
+                    and (j.finalized_at is null or j.finalized_at > clock_timestamp() - interval '10 minutes'));
   delete from towpath.journal j using (
     select o.process_no from towpath.journal o join towpath.process x on x.no = o.process_no
     where o.first_n = 0 and o.at < t - interval '1 day' and x.finalized_at is not null limit 500) old
@@ -73,7 +79,7 @@ begin
   return null;
 end $$;
 comment on function towpath.sweep(interval, uuid) is
-'Repairs one process and returns its id, or null when there is none: a lapsed lease is requeued or ended by disposition, a queued process whose River job is gone gets a new one, and ends when somebody cancelled that job. dead names an incarnation that is known to have died: its leases count as lapsed. Call it until it returns null.';
+'Repairs one process and returns its id, or null when there is none: a lapsed lease is requeued or ended by disposition, a queued process whose River job is gone gets a new one, and ends when somebody cancelled that job. dead names an incarnation that is known to have died: its leases count as lapsed. Then it asks anew for sessions to be woken whose job is gone. Call it until it returns null.';
 
 create or replace function towpath.job_trouble(p towpath.process, ttl interval) returns text
 language sql stable as $$
