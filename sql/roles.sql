@@ -27,6 +27,7 @@ begin
       ('towpath_client towpath_operator towpath_worker', array['share', 'unshare', 'transfer', 'cancel_unshared', 'session_delete', 'signal', 'end_operations']),
       ('towpath_client towpath_operator towpath_worker towpath_reader', array['session_work', 'completions', 'completions_seen', 'await_all']),
       ('towpath_operator towpath_worker towpath_reader', array['work']),
+      ('towpath_client towpath_operator towpath_worker towpath_reader', array['usage_summary']),
       ('towpath_operator towpath_worker', array['wake_session']),
       ('towpath_worker', array['wait_signal']),
       ('towpath_client', array['submit', 'submit_many', 'steer', 'answer', 'interrupt', 'cancel', 'events', 'process',

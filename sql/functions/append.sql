@@ -44,6 +44,9 @@ begin
     from owned o having count(*) > 0
   )
   select o.no, coalesce((select max(f.seq) from fresh f where f.no = o.no), o.last_seq) from owned o, woken;
+  if 'usage' = any(types) then
+    perform towpath.usage_record(nos, fences, event_fences, types, append.data);
+  end if;
 end $$;
 comment on function towpath.append(bigint[], bigint[], bigint[], text[], text[], text[], bigint[], integer[], integer[], bytea[], text[]) is
 'Stores the events and the journal of many turns in one transaction, and notes which inputs their guests have observed. A process whose lease is not the given fence''s any more stores nothing and is missing in the answer.';

@@ -113,6 +113,12 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   from towpath.process p join towpath.wake_target w on w.process_no = p.no
   where p.finalized_at is not null and not exists (select 1 from towpath.completion c where c.process_no = p.no)
   union all
+  select 'each response that was told is in the ledger', p.id, format('event %s, response %s', e.seq, e.data ->> 'response_id')
+  from towpath.event e join towpath.process p on p.no = e.process_no
+  where e.type = 'usage' and e.fence is not null and p.session_id is not null and e.data ->> 'response_id' <> ''
+    and e.at > towpath.now() - towpath.keep('usage', p.tenant, p.profile)
+    and not exists (select 1 from towpath.usage u where u.process_no = p.no and u.response_id = left(e.data ->> 'response_id', 500))
+  union all
   select 'a row is what its log adds up to', p.id, r from towpath.process p, towpath.refold(p.no) r
 $$;
 comment on function towpath.check() is
