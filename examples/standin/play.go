@@ -24,9 +24,10 @@ type player struct {
 	r      *http.Request
 	script script
 	dialect
+	end string // what the event of the stream's end holds
 }
 
-func (p *player) play(c *completion, words string, number int) {
+func (p *player) play(make func() (stream, error)) {
 	switch p.script.fault {
 	case "refused":
 		p.reset()
@@ -45,7 +46,7 @@ func (p *player) play(c *completion, words string, number int) {
 			p.script.fault, codeMessage(p.script.fault)))
 		return
 	}
-	s, err := p.stream(c, words, number)
+	s, err := make()
 	if err != nil {
 		http.Error(p.w, err.Error(), http.StatusInternalServerError)
 		return
@@ -69,7 +70,7 @@ func (p *player) play(c *completion, words string, number int) {
 			}
 			sent++
 		}
-		if p.script.fault == "no-done" && bytes.Contains(e.bytes, []byte("[DONE]")) {
+		if p.script.fault == "no-done" && bytes.Contains(e.bytes, []byte(p.end)) {
 			return
 		}
 		if !p.wait(p.script.pace) || !p.write(e.bytes) {
@@ -88,22 +89,7 @@ func (p *player) stream(c *completion, words string, number int) (stream, error)
 	if name == "tools" && p.folder == minimax.folder {
 		pieces = []string{p.script.args}
 	}
-	switch p.script.fault {
-	case "long-line":
-		size := p.script.size
-		if size == 0 {
-			size = 1_000_000
-		}
-		pieces = []string{strings.Repeat("x", size)}
-	case "cut", "stall":
-		pieces = atLeast(p.script.after+1, pieces)
-	case "cut-utf8":
-		pieces = atLeast(p.script.after+1, pieces)
-		pieces[p.script.after] = "größe "
-	}
-	if p.script.hold != "" {
-		pieces = atLeast(p.script.holdAfter+1, pieces)
-	}
+	pieces = p.stretch(pieces)
 	prompt, reasoning := 0, 0
 	for _, m := range c.Messages {
 		if m.Content != nil {
@@ -121,6 +107,27 @@ func (p *player) stream(c *completion, words string, number int) (stream, error)
 		"CODE": p.script.fault, "MESSAGE": codeMessage(p.script.fault),
 		"TOTAL": strconv.Itoa(prompt + len(pieces) + reasoning),
 	})
+}
+
+// stretch makes an answer that has room for what the script wants to happen in it.
+func (p *player) stretch(pieces []string) []string {
+	switch p.script.fault {
+	case "long-line":
+		size := p.script.size
+		if size == 0 {
+			size = 1_000_000
+		}
+		pieces = []string{strings.Repeat("x", size)}
+	case "cut", "stall":
+		pieces = atLeast(p.script.after+1, pieces)
+	case "cut-utf8":
+		pieces = atLeast(p.script.after+1, pieces)
+		pieces[p.script.after] = "größe "
+	}
+	if p.script.hold != "" {
+		pieces = atLeast(p.script.holdAfter+1, pieces)
+	}
+	return pieces
 }
 
 // halves cuts a tool's arguments in two, as they come in pieces.

@@ -49,6 +49,8 @@ func New(options Options) *Server {
 	s.mux.HandleFunc("POST /chat/completions", s.complete(deepseek))
 	s.mux.HandleFunc("POST /v1/chat/completions", s.complete(deepseek))
 	s.mux.HandleFunc("POST /minimax/v1/chat/completions", s.complete(minimax))
+	s.mux.HandleFunc("POST /responses", s.respond)
+	s.mux.HandleFunc("POST /v1/responses", s.respond)
 	s.mux.HandleFunc("GET /standin/requests", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(s.Requests())
@@ -152,12 +154,7 @@ func (s *Server) answer(d dialect, w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // the client left
 	}
-	s.mu.Lock()
-	number := len(s.requests) + 1
-	s.requests = append(s.requests, Request{r.Header.Get("Idempotency-Key"), r.Header.Get("Authorization"), content})
-	s.mu.Unlock()
-	w.Header().Set("X-Request-Id", fmt.Sprintf("request-%d", number))
-
+	number := s.note(w, r, content)
 	var c completion
 	switch {
 	case s.options.Key != "" && r.Header.Get("Authorization") != "Bearer "+s.options.Key:
@@ -181,18 +178,37 @@ func (s *Server) answer(d dialect, w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	if status, err := strconv.Atoi(script.fault); err == nil && status < 1000 {
-		if script.retryAfter != "" {
-			w.Header().Set("Retry-After", script.retryAfter)
-		}
-		body := script.body
-		if body == "" {
-			body = script.fault
-		}
-		d.refuse(w, status, body)
+	if d.scripted(w, script) {
 		return
 	}
-	(&player{server: s, w: w, r: r, script: script, dialect: d}).play(&c, words, number)
+	p := &player{server: s, w: w, r: r, script: script, dialect: d, end: "[DONE]"}
+	p.play(func() (stream, error) { return p.stream(&c, words, number) })
+}
+
+// note counts a request and gives it its number.
+func (s *Server) note(w http.ResponseWriter, r *http.Request, content []byte) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.requests = append(s.requests, Request{r.Header.Get("Idempotency-Key"), r.Header.Get("Authorization"), content})
+	w.Header().Set("X-Request-Id", fmt.Sprintf("request-%d", len(s.requests)))
+	return len(s.requests)
+}
+
+// scripted answers with the script's error status, if it has one.
+func (d dialect) scripted(w http.ResponseWriter, s script) bool {
+	status, err := strconv.Atoi(s.fault)
+	if err != nil || status >= 1000 {
+		return false
+	}
+	if s.retryAfter != "" {
+		w.Header().Set("Retry-After", s.retryAfter)
+	}
+	body := s.body
+	if body == "" {
+		body = s.fault
+	}
+	d.refuse(w, status, body)
+	return true
 }
 
 // script finds what the request is answered by, and the words to echo.

@@ -286,14 +286,20 @@ func (x *execution) procWrite(ctx context.Context, o op, handle uint32, p []byte
 		return err
 	}
 	e, ok, err := x.replay(o, number(int64(handle)), p)
+	s := x.streams[handle]
+	if ok && e.ret == -int64(hostabi.ELOST) {
+		x.lost[handle] = s
+	}
 	if err != nil || ok {
 		return first(err, e.refusal())
 	}
-	s := x.streams[handle]
 	if err = s.listens(handle); err == nil && o == opProcFill {
 		p, err = s.command.Fill(p)
 	}
 	if err != nil {
+		if s != nil && s.lost {
+			x.lost[handle] = s // that is how the guest knows
+		}
 		return x.answer(e, 0, nil, err)
 	}
 	// As with an intent: what a replay does not know of must not have been said.

@@ -44,6 +44,10 @@ func (h *Host) ProcOpen(_ context.Context, spec []byte) (uint32, error) {
 func (h *Host) ProcWrite(_ context.Context, handle uint32, p []byte) (err error) {
 	h.update(func() {
 		x := h.open[handle]
+		if h.gone[handle] {
+			err = hostabi.Errorf(hostabi.ELOST, "child %d was lost", handle)
+			return
+		}
 		if x == nil || x.stdin == nil || x.stdin.closed {
 			err = hostabi.Errorf(hostabi.EBADF, "no child %d with an open standard input", handle)
 			return

@@ -150,12 +150,15 @@ func encode(m *Message, params any) ([]byte, error) {
 // Call asks the child for a method and waits for the response, which it decodes into result unless that is nil.
 // Errors: *Error for what the child refused, the cause of ctx, what Run returned, or what the writer gave.
 func (c *Conn) Call(ctx context.Context, method string, params, result any) error {
-	return c.Send(method, params, c.write)(ctx, result)
+	return c.Send(method, params, nil)(ctx, result)
 }
 
-// Send asks for a method by a write of the caller's own and returns the function that waits for the response, so that
-// more can be asked meanwhile.
+// Send asks for a method and returns the function that waits for the response, so that more can be asked meanwhile.
+// write, unless it is nil, writes the line in place of the conversation's writer.
 func (c *Conn) Send(method string, params any, write func([]byte) error) (wait func(ctx context.Context, result any) error) {
+	if write == nil {
+		write = c.write
+	}
 	answer := make(chan Message, 1)
 	c.mu.Lock()
 	c.last++
