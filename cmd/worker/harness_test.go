@@ -60,6 +60,7 @@ func playScripts(t *testing.T, dir string) {
 			env.Setenv("TOWPATH_PLUGINS", filepath.Join(env.WorkDir, "plugins"))
 			env.Setenv("TOWPATH_CACHE_DIR", filepath.Join(built.dir, "cache"))
 			env.Setenv("DEEPSEEK_API_KEY", "sesame-open")
+			env.Setenv("OPENAI_API_KEY", "canary/of+the \"key\"")
 			env.Setenv("TMPDIR", env.Getenv("WORK"))
 			// A program that starts nodes of its own starts what it is itself.
 			env.Setenv("PROVER", "worker")
@@ -239,7 +240,7 @@ func cmdNode(ts *testscript.TestScript, neg bool, args []string) {
 
 // scriptVariables reach a node.
 var scriptVariables = []string{
-	"PATH", "HOME", "TMPDIR", "DATABASE_URL", "RIVER_SCHEMA", "DEEPSEEK_API_KEY",
+	"PATH", "HOME", "TMPDIR", "DATABASE_URL", "RIVER_SCHEMA", "DEEPSEEK_API_KEY", "OPENAI_API_KEY",
 	"TOWPATH_DATA_DIR", "TOWPATH_PLUGINS", "TOWPATH_CACHE_DIR", "TOWPATH_LOG_LEVEL", "TOWPATH_POOLED",
 }
 
@@ -373,6 +374,7 @@ func build(tb testing.TB) {
 			args, env    []string
 		}{
 			{"deepseek.wasm", "./plugins/deepseek", []string{"-buildmode=c-shared", "-ldflags=-s -w"}, wasm},
+			{"codex.wasm", "./plugins/codex", []string{"-buildmode=c-shared", "-ldflags=-s -w"}, wasm},
 			{"hello.wasm", "./examples/01-hello", []string{"-buildmode=c-shared", "-ldflags=-s -w"}, wasm},
 			{"worker", "./cmd/worker", nil, []string{"CGO_ENABLED=0"}},
 		} {
@@ -408,15 +410,18 @@ base_url = "http://%[1]s"
 thinking = "disabled"
 `
 
-// plugin deepseek|hello puts a plugin into the plugins folder. The provider of deepseek is the story's own stand-in.
+// plugin deepseek|hello|codex puts a plugin into the plugins folder. The provider of deepseek and codex is the story's own stand-in.
 func cmdPlugin(ts *testscript.TestScript, neg bool, args []string) {
-	only(ts, neg, args, "plugin deepseek|hello", len(args) == 1)
+	only(ts, neg, args, "plugin deepseek|hello|codex", len(args) == 1)
 	s, folder := of(ts), ts.Getenv("TOWPATH_PLUGINS")
 	ts.Check(os.MkdirAll(folder, 0o755))
 	build(s.t)
 	wasm, err := os.ReadFile(filepath.Join(built.dir, args[0]+".wasm"))
 	ts.Check(err)
 	ts.Check(os.WriteFile(filepath.Join(folder, args[0]+".wasm"), wasm, 0o600))
+	if args[0] == "codex" {
+		codexPlugin(ts, folder)
+	}
 	if args[0] == "deepseek" {
 		provider := httptest.NewServer(s.provider)
 		ts.Defer(func() {

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// codexProgram is the real codex, installed when it is missing.
+var codexProgram = sync.OnceValues(func() (string, error) {
+	out, err := exec.Command("../../scripts/codex.sh").Output()
+	return strings.TrimSpace(string(out)), err
+})
+
+// codexPermits are those of the tests' codex: its provider is the stand-in, and what the model runs is not confined,
+// so that it may look for the key wherever a process of ours can look.
+const codexPermits = `[[http]]
+host = "%[1]s"
+methods = ["POST"]
+secrets = ["OPENAI_API_KEY"]
+private = true
+
+[secrets.OPENAI_API_KEY]
+env = "OPENAI_API_KEY"
+
+[[proc]]
+name = "codex"
+command = "%[2]s"
+args = ["app-server", "--listen", "stdio://", "*"]
+
+[proc.broker]
+url = "http://%[1]s/v1"
+secret = "OPENAI_API_KEY"
+
+[limits]
+memory_mb = 256
+
+[config]
+model = "standin"
+sandbox = "danger-full-access"
+`
+
+// codexPlugin permits the codex of the tests.
+func codexPlugin(ts *testscript.TestScript, folder string) {
+	program, err := codexProgram()
+	ts.Check(err)
+	provider := httptest.NewServer(of(ts).provider)
+	ts.Defer(func() {
+		provider.CloseClientConnections()
+		provider.Close()
+	})
+	text := fmt.Sprintf(codexPermits, provider.Listener.Addr(), program)
+	ts.Check(os.WriteFile(filepath.Join(folder, "codex.toml"), []byte(text), 0o600))
+}
