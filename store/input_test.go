@@ -169,8 +169,18 @@ func TestAnInputGoesOnlyWhereItsPhaseAllows(t *testing.T) {
 	a := w.accept("s", "event", `{"n": 1}`, "", `{}`)
 	w.deny("TW409", "what an input says", `update towpath.input set payload = '{}' where id = $1`, a.ID)
 	w.deny("TW409", "what was decided", `update towpath.input set policy = '{}' where id = $1`, a.ID)
-	w.deny("23514", "terminal_is_final", `update towpath.input set phase = 'consumed' where id = $1`, a.ID)
-	w.deny("23514", "who_waits", `update towpath.input set phase = 'staged' where id = $1`, a.ID)
+	w.deny("23514", "lifecycle", `update towpath.input set phase = 'consumed' where id = $1`, a.ID)
+	w.deny("23514", "lifecycle", `update towpath.input set phase = 'staged' where id = $1`, a.ID)
+	// An operator, who may write the tables, cannot store what no function would.
+	for _, broken := range []string{"lane = 'fast'", "correlation_id = repeat('x', 201)", "history = '{}'"} {
+		w.deny("23514", "input", "update towpath.input set "+broken+" where id = $1", a.ID)
+	}
+	w.deny("23514", "kind is", `insert into towpath.input (id, session_id, seq, kind, phase, payload, digest, created_at, updated_at)
+		values ($1, 's', 99, 'shout', 'queued', '{}', '', now(), now())`, "other")
+	for _, broken := range []string{"metadata = '[]'", "title = repeat('x', 501)"} {
+		w.deny("23514", "session", "update towpath.session set "+broken+" where id = $1", "s")
+	}
+	w.deny("23514", "without #", `insert into towpath.session (id, tenant, project, profile, created_at, updated_at) values ($1, 't', 'p', 'p', now(), now())`, "a#b")
 }
 
 // feature: D78

@@ -31,7 +31,7 @@ func init() {
 		{name: "a stale executor speaks", file: "functions/append_event.sql", old: "towpath.add_event(towpath.owned(process_no, fence), type, data, key, fence)", new: "towpath.add_event(towpath.locked((select x.id from towpath.process x where x.no = process_no)), type, data, key, fence)", run: "TestAnExecutorThatWasReplacedChangesNothing"},
 		{name: "the tail is the head", file: "functions/append_event.sql", old: "greatest((select p.last_seq from towpath.process p where p.id = process_id) - max, 0)", new: "0", run: "TestEverybodySpeaksInOneLog"},
 		// ends
-		{name: "a stale executor ends", file: "functions/complete.sql", old: "  p := towpath.owned(process_no, fence);\n", new: "", run: "TestAnExecutorThatWasReplacedChangesNothing"},
+		{name: "a stale executor ends", file: "functions/complete.sql", old: "  perform towpath.check_fence(p, process_no, fence);\n", new: "", run: "TestAnExecutorThatWasReplacedChangesNothing"},
 		{name: "any end is a replay", file: "functions/complete.sql", old: "if e.seq is distinct from p.last_seq then", new: "if false then", run: "TestAProcessEndsOnce"},
 		{name: "another outcome is a replay", file: "functions/complete.sql", old: "     or towpath.digest(p.outcome) is distinct from towpath.digest(towpath.event_data(ended_alike.outcome::text)) then", new: " then", run: "TestAProcessEndsOnce"},
 		{name: "ends without keys", file: "functions/complete.sql", old: "  if key is null then", new: "  if false then", run: "TestWhoMayEndAProcess"},

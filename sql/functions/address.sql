@@ -41,18 +41,27 @@ begin
 end $$;
 comment on function towpath.address(text, text, jsonb, text) is 'Stores one input for a running or queued turn and wakes its node.';
 
-create or replace function towpath.locked(process_id text) returns towpath.process
+create or replace function towpath.lock(process_id text) returns towpath.process
 language plpgsql volatile as $$
 declare
   p towpath.process;
 begin
   -- The session id never changes, so it is read before the lock that comes first in the lock order.
   perform 1 from towpath.session s
-  where s.id = (select x.session_id from towpath.process x where x.id = locked.process_id) for no key update;
-  select * into p from towpath.process x where x.id = locked.process_id for no key update;
-  if not found then
+  where s.id = (select x.session_id from towpath.process x where x.id = lock.process_id) for no key update;
+  select * into p from towpath.process x where x.id = lock.process_id for no key update;
+  return p;
+end $$;
+comment on function towpath.lock(text) is 'Locks a process''s session, then the process, and returns the row; nulls if there is none.';
+
+create or replace function towpath.locked(process_id text) returns towpath.process
+language plpgsql volatile as $$
+declare
+  p towpath.process := towpath.lock(process_id);
+begin
+  if p.id is null then
     perform towpath.unknown(process_id);
   end if;
   return p;
 end $$;
-comment on function towpath.locked(text) is 'Locks a process''s session, then the process, and returns the row.';
+comment on function towpath.locked(text) is 'Locks a process''s session, then the process, and returns the row; an error if there is none.';

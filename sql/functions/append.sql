@@ -4,16 +4,12 @@ create or replace function towpath.append(nos bigint[], fences bigint[], event_f
                                           journal_entries bytea[] default '{}', journal_open text[] default '{}')
 returns table (process_no bigint, last_seq bigint)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   t timestamptz := towpath.now();
   hot boolean := towpath.suspect(array_to_string(append.data, ' '));
 begin
-  if exists (select from unnest(types) e(type) where starts_with(e.type, 'process.')
-             and e.type not in ('process.in_doubt', 'process.reissued', 'process.retracted')) then
-    perform towpath.fail('TW403', 'event types that begin with "process." are the database''s own',
-                         'but for process.in_doubt, process.reissued and process.retracted, which a replaying owner writes');
-  end if;
+  perform towpath.check_types(types);
   -- Lock first, in order; only then look at the leases: a statement's snapshot is older than a lock it waited for.
   perform 1 from towpath.process p where p.no = any(nos) order by p.no for no key update;
   return query
@@ -50,3 +46,14 @@ begin
 end $$;
 comment on function towpath.append(bigint[], bigint[], bigint[], text[], text[], text[], bigint[], integer[], integer[], bytea[], text[]) is
 'Stores the events and the journal of many turns in one transaction, and notes which inputs their guests have observed. A process whose lease is not the given fence''s any more stores nothing and is missing in the answer.';
+
+create or replace function towpath.check_types(types text[]) returns void
+language plpgsql immutable as $$
+begin
+  if exists (select from unnest(types) e(type) where starts_with(e.type, 'process.')
+             and e.type not in ('process.in_doubt', 'process.reissued', 'process.retracted')) then
+    perform towpath.fail('TW403', 'event types that begin with "process." are the database''s own',
+                         'but for process.in_doubt, process.reissued and process.retracted, which a replaying owner writes');
+  end if;
+end $$;
+comment on function towpath.check_types(text[]) is 'Refuses events of an executor that would look like the database''s own.';

@@ -7,6 +7,14 @@ begin
   if cardinality(p_keys) is distinct from cardinality(p_vals) or cardinality(p_keys) is null then
     perform towpath.fail('TW400', 'keys and values differ in number');
   end if;
+  select * into s from towpath.session x where x.id = p_session;
+  if s.version is distinct from p_base then
+    perform towpath.fail('TW40V', format('session "%s" is at version %s, not %s', s.id, s.version, coalesce(p_base::text, 'null')), 'read it again');
+  end if;
+  if cardinality(p_keys) = 0 then
+    update towpath.session x set version = x.version + 1, updated_at = towpath.now() where x.id = s.id returning * into s;
+    return s;
+  end if;
   if exists (select 1 from unnest(p_keys, p_vals) d(key, val) where key is null or val is null or octet_length(key) not between 1 and 512) then
     perform towpath.fail('TW400', 'a key is not 1 to 512 bytes long, or a value is missing', 'an empty value deletes its key');
   end if;
@@ -15,10 +23,6 @@ begin
   end if;
   if (select count(distinct key) from unnest(p_keys) d(key)) < cardinality(p_keys) then
     perform towpath.fail('TW400', 'a key comes twice');
-  end if;
-  select * into s from towpath.session x where x.id = p_session;
-  if s.version is distinct from p_base then
-    perform towpath.fail('TW40V', format('session "%s" is at version %s, not %s', s.id, s.version, coalesce(p_base::text, 'null')), 'read it again');
   end if;
   select sha256(coalesce(s.digest, '') || string_agg(sha256(convert_to(d.key, 'UTF8')) || sha256(d.val), '' order by d.ord))
   into delta from unnest(p_keys, p_vals) with ordinality d(key, val, ord);

@@ -4,9 +4,10 @@ create or replace function towpath.claim(
   out fence bigint, out input jsonb, out input_id text, out version bigint, out digest bytea, out timeout_ms bigint,
   out spec jsonb, out last_seq bigint, out words boolean, out resume boolean, out detail text)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   gen integer;
+  p   towpath.process;
 begin
   if args ? 'process_id' then
     if jsonb_typeof(args -> 'process_id') <> 'string' or coalesce(args ->> 'generation', '') !~ '^[0-9]{1,9}$' then
@@ -20,9 +21,13 @@ begin
     select case when x.river_job_id = job_id then x.generation else -1 end into gen
     from towpath.process x where x.id = claim.process_id;
   end if;
-  select * into action, process_no, session_id, profile, attempt, fence, input, input_id, version, digest, timeout_ms, spec, last_seq,
-                words, resume, detail
-  from towpath.take(job_id, process_id, gen, node, incarnation, ttl);
+  p := towpath.lock(process_id);
+  if p.id is null then
+    action := 'skip'; detail := 'no such process'; return;
+  end if;
+  process_no := p.no; session_id := p.session_id; profile := p.profile;
+  select * into action, attempt, fence, input, input_id, version, digest, timeout_ms, spec, last_seq, words, resume, detail
+  from towpath.take(p, job_id, gen, node, incarnation, ttl);
   if not args ? 'process_id' then
     update :river.river_job j
     set metadata = j.metadata || jsonb_build_object('process_id', claim.process_id),
@@ -34,25 +39,19 @@ comment on function towpath.claim(bigint, jsonb, text, uuid, interval) is
 'Takes the lease of the process that a River job names, or submits what a client''s job carries and then takes it. action: run, queued (waits in its session), skip (nothing to do, detail says why). words: poll at once, something was said to it already. resume: replay its journal first.';
 
 create or replace function towpath.take(
-  job_id bigint, process_id text, gen integer, node text, incarnation uuid, ttl interval,
-  out action text, out process_no bigint, out session_id text, out profile text, out attempt integer,
-  out fence bigint, out input jsonb, out input_id text, out version bigint, out digest bytea, out timeout_ms bigint,
-  out spec jsonb, out last_seq bigint, out words boolean, out resume boolean, out detail text)
+  p towpath.process, job_id bigint, gen integer, node text, incarnation uuid, ttl interval,
+  out action text, out attempt integer, out fence bigint, out input jsonb, out input_id text, out version bigint, out digest bytea,
+  out timeout_ms bigint, out spec jsonb, out last_seq bigint, out words boolean, out resume boolean, out detail text)
 language plpgsql as $$
 declare
   t    timestamptz := towpath.now();
-  p    towpath.process;
   s    towpath.session;
   l    towpath.lease;
   i    towpath.input;
   said bigint;
+  told boolean := false;
 begin
-  begin
-    p := towpath.locked(process_id);
-  exception when sqlstate 'TW404' or sqlstate 'TW410' then
-    action := 'skip'; detail := 'no such process'; return;
-  end;
-  process_no := p.no; session_id := p.session_id; profile := p.profile; last_seq := p.last_seq;
+  last_seq := p.last_seq; resume := false;
   if p.finalized_at is not null then
     action := 'skip'; detail := 'process is ' || p.status; return;
   end if;
@@ -64,14 +63,16 @@ begin
   if p.class = 'run' then
     action := 'skip'; detail := 'a run acts through its turns'; return;
   end if;
-  select * into l from towpath.lease x where x.process_no = p.no;
-  if found and l.incarnation <> take.incarnation and l.expires_at > t then
-    action := 'skip'; detail := format('node "%s" holds the lease', l.node_id); return;
+  if p.attempt > 0 then
+    select * into l from towpath.lease x where x.process_no = p.no;
+    if found and l.incarnation <> take.incarnation and l.expires_at > t then
+      action := 'skip'; detail := format('node "%s" holds the lease', l.node_id); return;
+    end if;
+    resume := exists (select 1 from towpath.journal j where j.process_no = p.no);
+    select a.first_seq into said from towpath.attempt a where a.process_no = p.no and a.attempt = p.attempt;
+    told := exists (select 1 from towpath.event e where e.process_no = p.no and e.seq > said and e.fence is not null);
   end if;
-  resume := exists (select 1 from towpath.journal j where j.process_no = p.no);
-  select a.first_seq into said from towpath.attempt a where a.process_no = p.no and a.attempt = p.attempt;
-  if l.process_no is not null and l.incarnation = take.incarnation and l.expires_at > t
-     and (resume or not exists (select 1 from towpath.event e where e.process_no = p.no and e.seq > said and e.fence = l.fence)) then
+  if l.incarnation = take.incarnation and l.expires_at > t and (resume or not told) then
     -- The same owner again, for example after an answer that was lost on the way: the same lease. Had it said anything
     -- that it cannot replay, this would be another attempt.
     update towpath.lease x set expires_at = t + ttl where x.process_no = p.no;
@@ -92,25 +93,27 @@ begin
     end if;
     fence := nextval('towpath.fence_seq');
     attempt := p.attempt + 1;
-    update towpath.attempt a set ended_at = t, end_reason = 'lease lapsed' where a.process_no = p.no and a.ended_at is null;
-    -- Without a journal the turn begins anew. A model's second answer differs from the half already shown, so that
-    -- is taken back.
-    if not resume and exists (select 1 from towpath.event e where e.process_no = p.no and e.seq > said and e.fence is not null) then
-      perform towpath.note(p.no, 'process.retracted', jsonb_build_object('attempt', p.attempt, 'from_seq', said + 1, 'to_seq', p.last_seq));
+    if p.attempt > 0 then
+      update towpath.attempt a set ended_at = t, end_reason = 'lease lapsed' where a.process_no = p.no and a.ended_at is null;
+      -- Without a journal the turn begins anew. A model's second answer differs from the half already shown, so that
+      -- is taken back. What a daemon said stays true.
+      if told and not resume and p.desired_state = 'once' then
+        perform towpath.note(p.no, 'process.retracted', jsonb_build_object('attempt', p.attempt, 'from_seq', said + 1, 'to_seq', p.last_seq));
+      end if;
+      perform towpath.unbind(p.no);
     end if;
-    last_seq := towpath.note(p.no, 'process.started',
-      jsonb_strip_nulls(jsonb_build_object('attempt', attempt, 'node', node, 'resumed', nullif(resume, false))));
     insert into towpath.lease (process_no, node_id, incarnation, fence, claimed_at, expires_at)
     values (p.no, node, take.incarnation, take.fence, t, t + ttl)
     on conflict on constraint lease_pkey do update set node_id = excluded.node_id, incarnation = excluded.incarnation,
       fence = excluded.fence, claimed_at = excluded.claimed_at, expires_at = excluded.expires_at;
+    update towpath.process x set status = 'running', attempt = take.attempt, attempts_spent = x.attempts_spent + 1,
+      next_attempt_at = null, wait = null, updated_at = t, last_seq = x.last_seq + 1,
+      first_started = coalesce(x.first_started, jsonb_build_object('node', node, 'incarnation', take.incarnation, 'at', t))
+    where x.no = p.no returning x.last_seq into last_seq;
+    perform towpath.log(p.no, last_seq, 'process.started',
+      jsonb_strip_nulls(jsonb_build_object('attempt', attempt, 'node', node, 'resumed', nullif(resume, false))));
     insert into towpath.attempt (process_no, attempt, node_id, incarnation, fence, river_job_id, first_seq, started_at)
     values (p.no, take.attempt, node, take.incarnation, take.fence, job_id, case when resume then said else take.last_seq end, t);
-    perform towpath.unbind(p.no);
-    update towpath.process x set status = 'running', attempt = take.attempt, attempts_spent = x.attempts_spent + 1,
-      next_attempt_at = null, wait = null, updated_at = t,
-      first_started = coalesce(x.first_started, jsonb_build_object('node', node, 'incarnation', take.incarnation, 'at', t))
-    where x.no = p.no;
     update towpath.input x set phase = case when x.kind = 'turn' then 'staged' else 'queued' end,
       attempts = x.attempts + (x.kind = 'turn')::int, updated_at = t
     where x.process_no = p.no and x.finalized_at is null and not (resume and x.phase = 'applied')
@@ -118,11 +121,14 @@ begin
     perform towpath.wake('towpath_events', p.id);
   end if;
 
-  select * into i from towpath.input x where x.process_no = p.no and x.kind = 'turn';
-  select * into s from towpath.session x where x.id = p.session_id;
-  action := 'run'; input := towpath.content_of(i); input_id := i.id; version := s.version; digest := s.digest; spec := p.spec;
-  words := exists (select 1 from towpath.input x where x.process_no = p.no and x.phase = 'queued' and x.kind <> 'turn');
-  timeout_ms := 1000 * coalesce((p.spec ->> 'timeout_s')::numeric,
-                                extract(epoch from (select f.turn_timeout from towpath.profile f where f.name = p.profile)), 600);
+  action := 'run'; spec := p.spec;
+  if p.class = 'turn' then
+    select * into i from towpath.input x where x.process_no = p.no and x.kind = 'turn';
+    select * into s from towpath.session x where x.id = p.session_id;
+    input := towpath.content_of(i); input_id := i.id; version := s.version; digest := s.digest;
+    words := exists (select 1 from towpath.input x where x.process_no = p.no and x.phase = 'queued' and x.kind <> 'turn');
+    timeout_ms := 1000 * coalesce((p.spec ->> 'timeout_s')::numeric,
+                                  extract(epoch from (select f.turn_timeout from towpath.profile f where f.name = p.profile)), 600);
+  end if;
 end $$;
-comment on function towpath.take(bigint, text, integer, text, uuid, interval) is 'Takes the lease of a process for the River job that stands for one of its generations.';
+comment on function towpath.take(towpath.process, bigint, integer, text, uuid, interval) is 'Takes the lease of a locked process for the River job that stands for one of its generations.';

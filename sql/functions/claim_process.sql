@@ -3,7 +3,7 @@ create or replace function towpath.claim_process(
   out action text, out process_no bigint, out fence bigint, out attempt integer, out spec jsonb, out env jsonb, out holder text,
   out lease_until timestamptz, out detail text)
 -- Every statement finds a few rows by a key: a plan made for the values would be no better than the general one.
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   t timestamptz := towpath.now();
   p towpath.process;
@@ -33,7 +33,7 @@ begin
     action := 'skip'; detail := case p.status when 'waiting' then 'it waits' else format('not before %s', p.next_attempt_at) end;
   else
     select x.action, x.fence, x.attempt, x.detail into action, fence, attempt, detail
-    from towpath.take(job_id, p.id, coalesce(claim_process.generation, p.generation), node, claim_process.incarnation, ttl) x;
+    from towpath.take(p, job_id, coalesce(claim_process.generation, p.generation), node, claim_process.incarnation, ttl) x;
   end if;
   select x.node_id, x.expires_at into holder, lease_until from towpath.lease x where x.process_no = p.no;
   if action = 'run' then

@@ -1,20 +1,21 @@
 create or replace function towpath.complete(process_no bigint, fence bigint, status text, outcome jsonb, key text, failure_kind text default null)
 returns text
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
-  p towpath.process;
+  p     towpath.process;
+  named bytea := towpath.digest(key);
 begin
   perform towpath.check_end(status, outcome, failure_kind, key);
   p := towpath.locked((select x.id from towpath.process x where x.no = complete.process_no));
-  if towpath.ended_alike(p, status, outcome, failure_kind, key) then
+  if towpath.ended_alike(p, status, outcome, failure_kind, named) then
     return p.status;
   end if;
-  p := towpath.owned(process_no, fence);
+  perform towpath.check_fence(p, process_no, fence);
   if p.class = 'turn' then
     perform towpath.fail('TW409', format('process "%s" is a turn', p.id), 'towpath.finish ends turns, with their session');
   end if;
   perform towpath.finalize(p.no, status, outcome, failure_kind, case when status = 'abandoned' then 'owner_drain' end, fence,
-                           towpath.digest(key), 'lease');
+                           named, 'lease');
   return status;
 end $$;
 comment on function towpath.complete(bigint, bigint, text, jsonb, text, text) is
@@ -25,11 +26,12 @@ create or replace function towpath.complete_by(authority text, process_id text, 
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   p      towpath.process;
+  named  bytea := towpath.digest(key);
   denied text;
 begin
   perform towpath.check_end(status, outcome, failure_kind, key);
   p := towpath.locked(process_id);
-  if towpath.ended_alike(p, status, outcome, failure_kind, key) then
+  if towpath.ended_alike(p, status, outcome, failure_kind, named) then
     return p.status;
   end if;
   case
@@ -52,7 +54,7 @@ begin
     perform towpath.fail('TW403', format('process "%s" cannot be ended by %s: %s', p.id, authority, denied), 'its executor ends it with towpath.complete');
   end if;
   perform towpath.finalize(p.no, status, outcome, failure_kind, case when status = 'abandoned' then 'reconciled_request' end, null,
-                           towpath.digest(key), authority);
+                           named, authority);
   return status;
 end $$;
 comment on function towpath.complete_by(text, text, text, jsonb, text, text, text) is
@@ -80,12 +82,12 @@ begin
 end $$;
 comment on function towpath.check_end(text, jsonb, text, text) is 'Refuses an end that says too little or too much.';
 
-create or replace function towpath.ended_alike(p towpath.process, status text, outcome jsonb, failure_kind text, key text) returns boolean
+create or replace function towpath.ended_alike(p towpath.process, status text, outcome jsonb, failure_kind text, named bytea) returns boolean
 language plpgsql stable as $$
 declare
   e towpath.event;
 begin
-  select * into e from towpath.event x where x.process_no = p.no and x.replay_key = towpath.digest(key);
+  select * into e from towpath.event x where x.process_no = p.no and x.replay_key = named;
   if p.finalized_at is null then
     if e.seq is not null then
       perform towpath.fail('TW40I', format('key was used for another event of process "%s"', p.id), format('event %s has it', e.seq));
@@ -101,5 +103,5 @@ begin
   end if;
   return true;
 end $$;
-comment on function towpath.ended_alike(towpath.process, text, jsonb, text, text) is
-'Whether a locked process has ended exactly so, under this key; another end is an error.';
+comment on function towpath.ended_alike(towpath.process, text, jsonb, text, bytea) is
+'Whether a locked process has ended exactly so, under the key with this digest; another end is an error.';

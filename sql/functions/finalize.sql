@@ -1,25 +1,50 @@
 create or replace function towpath.finalize(p_no bigint, p_status text, p_outcome jsonb, p_kind text default null,
                                             p_writer text default null, p_fence bigint default null,
-                                            p_key bytea default null, p_authority text default null) returns void
+                                            p_key bytea default null, p_authority text default null,
+                                            p_said bigint default 0) returns void
 language plpgsql as $$
 declare
   t timestamptz := towpath.now();
   p towpath.process;
-  s towpath.session;
-  i towpath.input;
+begin
+  update towpath.process x set status = p_status, outcome = towpath.event_data(p_outcome::text), failure_kind = p_kind,
+    abandon_writer = p_writer, finalized_at = t, updated_at = t, next_attempt_at = null, wait = null, last_seq = x.last_seq + p_said + 1
+  where x.no = p_no returning * into p;
+  perform towpath.log(p_no, p.last_seq, 'process.' || p_status,
+    p_outcome || jsonb_strip_nulls(jsonb_build_object('kind', p_kind, 'writer', p_writer, 'authority', p_authority)), p_fence, p_key);
+  if p.attempt > 0 then
+    delete from towpath.lease where process_no = p_no;
+    update towpath.attempt a set ended_at = t, end_reason = p_status where a.process_no = p_no and a.ended_at is null;
+  end if;
+  if p.session_id is not null then
+    perform towpath.leave_session(p);
+  end if;
+  if p.class = 'turn' and p.parent_id is not null then
+    perform towpath.settle_run(p.parent_id);
+  end if;
+  if p.river_job_id is not null then
+    perform towpath.end_job(p.river_job_id, case when p_fence is null then 'cancelled' else 'completed' end,
+      jsonb_build_object('output', jsonb_strip_nulls(jsonb_build_object('process_id', p.id, 'status', p_status, 'kind', p_kind,
+        'message', case when p_status in ('failed', 'abandoned') then left(coalesce(p.outcome ->> 'message', p.outcome ->> 'reason'), 2000) end,
+        'stderr', case when p_status = 'failed' then right(p.outcome ->> 'stderr', 8000) end))));
+  end if;
+  perform towpath.wake('towpath_events', p.id);
+end $$;
+comment on function towpath.finalize(bigint, text, jsonb, text, text, bigint, bytea, text, bigint) is
+'Ends a process whose session and row the caller has locked: terminal event, outcome, lease, attempt, inputs, River job, and the session''s next turn. p_said: events that the caller has stored behind last_seq and not counted.';
+
+create or replace function towpath.leave_session(p towpath.process) returns void
+language plpgsql as $$
+declare
+  t    timestamptz := p.finalized_at;
+  s    towpath.session;
+  i    towpath.input;
   head text;
 begin
-  perform towpath.note(p_no, 'process.' || p_status,
-    p_outcome || jsonb_strip_nulls(jsonb_build_object('kind', p_kind, 'writer', p_writer, 'authority', p_authority)), p_fence, p_key);
-  update towpath.process set status = p_status, outcome = towpath.event_data(p_outcome::text), failure_kind = p_kind,
-    abandon_writer = p_writer, finalized_at = t, updated_at = t, next_attempt_at = null, wait = null
-  where no = p_no returning * into p;
-  delete from towpath.lease where process_no = p_no;
-  update towpath.attempt a set ended_at = t, end_reason = p_status where a.process_no = p_no and a.ended_at is null;
-  perform towpath.unbind(p_no);
+  perform towpath.unbind(p.no);
   -- A steer that came too late goes on as the session's next turn, unless the submitter wanted it rejected.
-  for i in select * from towpath.input x where x.process_no = p_no and x.kind = 'steer' and x.phase in ('queued', 'staged')
-             and p_status = 'completed' and coalesce(p.spec ->> 'late_steer', 'next') = 'next' order by seq loop
+  for i in select * from towpath.input x where x.process_no = p.no and x.kind = 'steer' and x.phase in ('queued', 'staged')
+             and p.status = 'completed' and coalesce(p.spec ->> 'late_steer', 'next') = 'next' order by seq loop
     begin
       perform towpath.accept_turn(p.profile, towpath.content_of(i), p.session_id, 'late:' || i.id, '{}', null, p.parent_id);
       update towpath.input x set phase = 'superseded', reason = 'next turn', updated_at = t, finalized_at = t where x.id = i.id;
@@ -28,32 +53,28 @@ begin
     end;
   end loop;
   update towpath.input x set updated_at = t, finalized_at = t,
-    phase = case when x.phase = 'applied' or x.kind = 'turn' and p_status = 'completed' then 'consumed'
+    phase = case when x.phase = 'applied' or x.kind = 'turn' and p.status = 'completed' then 'consumed'
                  when x.kind = 'turn' then 'abandoned' else 'rejected' end,
-    reason = case when x.phase = 'applied' or x.kind = 'turn' and p_status = 'completed' then null
-                  when x.kind = 'turn' then p_status else 'late' end
-  where x.process_no = p_no and x.finalized_at is null;
-  if p.session_id is not null then
-    select * into s from towpath.session where id = p.session_id;
-    if s.active_process = p.id then
-      select x.id into head from towpath.process x
-      where x.session_id = s.id and x.finalized_at is null and x.turn_no is not null order by x.turn_no limit 1;
-      update towpath.session set active_process = head, updated_at = t where id = s.id;
-      if head is null and s.runtime_state <> 'idle' then
-        perform towpath.end_waiting(s.id, s.runtime_state);
-      elsif head is not null then
-        perform towpath.enqueue(head, (select (x.spec ->> 'scheduled_at')::timestamptz from towpath.process x where x.id = head));
-      end if;
-    end if;
+    reason = case when x.phase = 'applied' or x.kind = 'turn' and p.status = 'completed' then null
+                  when x.kind = 'turn' then p.status else 'late' end
+  where x.process_no = p.no and x.finalized_at is null;
+  if p.turn_no is null then
+    return;
   end if;
-  if p.class = 'turn' and p.parent_id is not null then
-    perform towpath.settle_run(p.parent_id);
+  select x.id into head from towpath.process x
+  where x.session_id = p.session_id and x.finalized_at is null and x.turn_no is not null order by x.turn_no limit 1;
+  select * into s from towpath.session x where x.id = p.session_id;
+  update towpath.session x set updated_at = t, active_process = case when s.active_process = p.id then head else s.active_process end,
+    last_process = p.id, last_status = p.status, last_failure = p.failure_kind
+  where x.id = s.id;
+  if s.active_process is distinct from p.id then
+    return;
   end if;
-  perform towpath.end_job(p.river_job_id, case when p_fence is null then 'cancelled' else 'completed' end,
-    jsonb_build_object('output', jsonb_strip_nulls(jsonb_build_object('process_id', p.id, 'status', p_status, 'kind', p_kind,
-      'message', case when p_status in ('failed', 'abandoned') then left(coalesce(p.outcome ->> 'message', p.outcome ->> 'reason'), 2000) end,
-      'stderr', case when p_status = 'failed' then right(p.outcome ->> 'stderr', 8000) end))));
-  perform towpath.wake('towpath_events', p.id);
+  if head is not null then
+    perform towpath.enqueue(head, (select (x.spec ->> 'scheduled_at')::timestamptz from towpath.process x where x.id = head));
+  elsif s.runtime_state <> 'idle' then
+    perform towpath.end_waiting(s.id, s.runtime_state);
+  end if;
 end $$;
-comment on function towpath.finalize(bigint, text, jsonb, text, text, bigint, bytea, text) is
-'Ends a process whose session and row the caller has locked: terminal event, outcome, lease, attempt, inputs, River job, and the session''s next turn.';
+comment on function towpath.leave_session(towpath.process) is
+'What the end of a process means for its locked session: its inputs end or go on, and the next turn of the session becomes its head.';

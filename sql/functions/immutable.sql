@@ -41,3 +41,48 @@ end $$;
 comment on function towpath.process_shape() is 'Checks what an INSERT decides for good, and the count of commands.';
 create or replace trigger towpath_shape before insert or update of commands on towpath.process
   for each row execute function towpath.process_shape();
+
+create or replace function towpath.session_shape() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  broken text := case
+    when new.id = '' or length(new.id) > 200 or new.id ~ '[#[:cntrl:]]' then 'an id has 1 to 200 characters, without # and control characters'
+    when new.runtime_state not in ('idle', 'retired', 'stopped', 'destroyed') then 'runtime_state is idle, retired, stopped or destroyed'
+    when length(new.title) > 500 then 'a title has 500 characters at most'
+    when jsonb_typeof(new.metadata) <> 'object' then 'metadata is an object'
+  end;
+begin
+  if broken is not null then
+    raise exception using errcode = 'check_violation', schema = 'towpath', table = 'session', constraint = 'session_shape',
+      message = format('session "%s": %s', new.id, broken);
+  end if;
+  return new;
+end $$;
+comment on function towpath.session_shape() is 'Checks what an INSERT decides for good, and what changes seldom.';
+create or replace trigger towpath_shape before insert or update of runtime_state, title, metadata on towpath.session
+  for each row execute function towpath.session_shape();
+
+create or replace function towpath.input_shape() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  broken text := case
+    when new.kind not in ('turn', 'steer', 'interrupt', 'answer') then 'kind is turn, steer, interrupt or answer'
+    when new.lane not in ('steer', 'queue') then 'lane is steer or queue'
+    when new.topic not in ('prompt', 'message', 'request', 'progress', 'response', 'step', 'event', 'continuation', 'operation') then 'an unknown topic'
+    when new.source not in ('operator', 'peer', 'flow', 'system', 'external') then 'an unknown source'
+    when new.durability not in ('durable', 'ephemeral', 'derived') then 'durability is durable, ephemeral or derived'
+    when jsonb_typeof(new.payload) <> 'object' or jsonb_typeof(new.policy) <> 'object' then 'payload and policy are objects'
+    when jsonb_typeof(new.history) <> 'array' then 'history is an array'
+    when length(new.correlation_id) > 200 then 'a correlation id has 200 characters at most'
+  end;
+begin
+  if broken is not null then
+    raise exception using errcode = 'check_violation', schema = 'towpath', table = 'input', constraint = 'input_shape',
+      message = format('input "%s": %s', new.id, broken);
+  end if;
+  return new;
+end $$;
+comment on function towpath.input_shape() is 'Checks what an INSERT decides for good, and what changes seldom.';
+create or replace trigger towpath_shape
+  before insert or update of kind, lane, topic, source, durability, payload, policy, history, correlation_id on towpath.input
+  for each row execute function towpath.input_shape();

@@ -1,6 +1,14 @@
 create or replace function towpath.guard_phase() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
+  if old.finalized_at is not null
+     and (old.finalized_at is distinct from new.finalized_at or old.boundary_seq is distinct from new.boundary_seq
+          or old.outcome_ref is not null and old.outcome_ref is distinct from new.outcome_ref) then
+    perform towpath.fail('TW409', format('input "%s" has ended as %s', old.id, old.phase));
+  end if;
+  if old.phase = new.phase then
+    return new;
+  end if;
   if not coalesce(case old.phase
     when 'queued'  then new.phase in ('staged', 'applied', 'consumed', 'superseded', 'coalesced', 'rejected', 'abandoned')
     when 'staged'  then new.phase in ('queued', 'applied', 'consumed', 'superseded', 'rejected', 'abandoned')
@@ -13,15 +21,12 @@ begin
     || jsonb_strip_nulls(jsonb_build_object('at', towpath.now(), 'from', old.phase, 'to', new.phase, 'reason', new.reason));
   return new;
 end $$;
-comment on function towpath.guard_phase() is 'Refuses a change of an input''s phase that its phase before does not allow, and records the others.';
+comment on function towpath.guard_phase() is
+'An input ends once. Refuses a change of its phase that its phase before does not allow, and records the others.';
 
-create or replace trigger towpath_phase before update on towpath.input
-  for each row when (old.phase is distinct from new.phase) execute function towpath.guard_phase();
-create or replace trigger towpath_final before update of finalized_at, boundary_seq, outcome_ref on towpath.input
-  for each row when (old.finalized_at is not null
-                     and (old.finalized_at is distinct from new.finalized_at or old.boundary_seq is distinct from new.boundary_seq
-                          or old.outcome_ref is not null and old.outcome_ref is distinct from new.outcome_ref))
-  execute function towpath.refuse_change('an input ends once');
+-- Without a WHEN clause, which every UPDATE would prepare anew.
+create or replace trigger towpath_phase before update of phase, finalized_at, boundary_seq, outcome_ref on towpath.input
+  for each row execute function towpath.guard_phase();
 create or replace trigger towpath_fixed before update of id, session_id, seq, kind, payload, payload_sha, content_bytes, created_at on towpath.input
   for each statement execute function towpath.refuse_change('what an input says does not change');
 create or replace trigger towpath_policy before update of policy, topic, source, durability on towpath.input

@@ -4,11 +4,19 @@ declare
   at_seq bigint;
 begin
   update towpath.process p set last_seq = p.last_seq + 1 where p.no = note.process_no returning p.last_seq into at_seq;
-  insert into towpath.event (process_no, seq, type, data, fence, replay_key, at)
-  values (note.process_no, at_seq, note.type, towpath.event_data(note.data::text), note.fence, note.replay_key, towpath.now());
+  perform towpath.log(note.process_no, at_seq, note.type, note.data, note.fence, note.replay_key);
   return at_seq;
 end $$;
 comment on function towpath.note(bigint, text, jsonb, bigint, bytea) is 'Appends one event of our own to a process whose row the caller has locked.';
+
+create or replace function towpath.log(process_no bigint, seq bigint, type text, data jsonb, fence bigint default null, replay_key bytea default null)
+returns void
+language plpgsql as $$
+begin
+  insert into towpath.event (process_no, seq, type, data, fence, replay_key, at)
+  values (log.process_no, log.seq, log.type, towpath.event_data(log.data::text), log.fence, log.replay_key, towpath.now());
+end $$;
+comment on function towpath.log(bigint, bigint, text, jsonb, bigint, bytea) is 'Stores one event of our own that the caller has counted already, in the UPDATE of the process that it tells of.';
 
 create or replace function towpath.wake(channel text, process_id text) returns void
 language plpgsql as $$

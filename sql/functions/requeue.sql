@@ -8,11 +8,11 @@ begin
   update towpath.attempt a set ended_at = t, end_reason = towpath.redact_text(reason) where a.process_no = requeue.process_no and a.ended_at is null;
   update towpath.process x set status = case when delay > '0' then 'backoff' else 'queued' end,
     next_attempt_at = case when delay > '0' then t + delay end,
-    attempts_spent = x.attempts_spent - refund::int, wait = null, updated_at = t
+    attempts_spent = x.attempts_spent - refund::int, wait = null, updated_at = t, last_seq = x.last_seq + 1
   where x.no = requeue.process_no returning * into p;
   perform towpath.unbind(p.no);
   update towpath.input x set phase = 'queued', updated_at = t where x.process_no = p.no and x.phase = 'staged';
-  perform towpath.note(p.no, 'process.requeued', jsonb_strip_nulls(jsonb_build_object('reason', reason, 'attempt', p.attempt,
+  perform towpath.log(p.no, p.last_seq, 'process.requeued', jsonb_strip_nulls(jsonb_build_object('reason', reason, 'attempt', p.attempt,
     'delay_ms', nullif((extract(epoch from delay) * 1000)::bigint, 0))));
   perform towpath.enqueue(p.id, t + delay, old_job);
   perform towpath.wake('towpath_events', p.id);
@@ -24,7 +24,7 @@ create or replace function towpath.retry(process_no bigint, fence bigint, reason
                                          outcome jsonb default '{}', failure_kind text default null,
                                          anew boolean default false) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   p towpath.process := towpath.owned(process_no, fence);
 begin

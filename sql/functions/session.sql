@@ -1,6 +1,9 @@
 create or replace function towpath.number_change() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
+  if new is not distinct from old then
+    return new;
+  end if;
   new.change_no := nextval('towpath.session_change_seq');
   new.change_xid := pg_current_xact_id();
   return new;
@@ -8,7 +11,7 @@ end $$;
 comment on function towpath.number_change() is 'Every change of a session gets a number above all that it had, and its place in the change feed.';
 
 create or replace trigger towpath_change before update on towpath.session
-  for each row when (old.* is distinct from new.*) execute function towpath.number_change();
+  for each row execute function towpath.number_change();
 
 create or replace function towpath.guard_runtime_state() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -31,29 +34,30 @@ create or replace trigger towpath_runtime before update of runtime_state on towp
 create or replace function towpath.follow_turn() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  t timestamptz := towpath.now();
+  t timestamptz;
 begin
+  if new.class <> 'turn' or new.finalized_at is not null or old.status = new.status and old.attempt = new.attempt then
+    return null;
+  end if;
+  t := towpath.now();
   if new.attempt > old.attempt then
     perform towpath.bind_waiting(new.session_id, new.no);
-    update towpath.process p set status = 'running', updated_at = t,
-      first_started = coalesce(p.first_started, new.first_started) where p.id = new.parent_id and p.class = 'run' and p.status = 'queued';
-    if found then
-      perform towpath.note(p.no, 'process.started', jsonb_build_object('turn', new.id)) from towpath.process p where p.id = new.parent_id;
+    if new.parent_id is not null then
+      update towpath.process p set status = 'running', updated_at = t,
+        first_started = coalesce(p.first_started, new.first_started) where p.id = new.parent_id and p.class = 'run' and p.status = 'queued';
+      if found then
+        perform towpath.note(p.no, 'process.started', jsonb_build_object('turn', new.id)) from towpath.process p where p.id = new.parent_id;
+      end if;
     end if;
   end if;
-  update towpath.session s set updated_at = t,
-    last_process = case when new.finalized_at is null then s.last_process else new.id end,
-    last_status = case when new.finalized_at is null then s.last_status else new.status end,
-    last_failure = case when new.finalized_at is null then s.last_failure else new.failure_kind end
-  where s.id = new.session_id;
+  update towpath.session s set updated_at = t where s.id = new.session_id;
   return null;
 end $$;
 comment on function towpath.follow_turn() is
-'Whoever moves a turn has its session locked; the session, and the run that the turn is part of, follow in the same transaction.';
+'Whoever moves a turn has its session locked; the session, and the run that the turn is part of, follow in the same transaction. At its end finalize does this.';
 
 create or replace trigger towpath_follow after update of status, attempt on towpath.process
-  for each row when (new.class = 'turn' and (old.status, old.attempt) is distinct from (new.status, new.attempt))
-  execute function towpath.follow_turn();
+  for each row execute function towpath.follow_turn();
 
 create or replace view towpath.sessions as
   select s.id, s.tenant, s.project, s.profile, s.version, s.runtime_state, s.active_process, s.quarantine, s.created_at, s.updated_at,

@@ -1,7 +1,7 @@
 create or replace function towpath.submit(profile text, input jsonb, session text default null,
                                           idempotency_key text default null, options jsonb default '{}') returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 begin
   return (select a.process_id from towpath.accept_turn(profile, input, session, idempotency_key, options) a);
 end $$;
