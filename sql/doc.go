@@ -20,6 +20,7 @@
 //	                     ├─ journal recorded host calls        share ── which scopes may address it
 //	                     ├─ receipt a boundary was applied     env ── environments by content
 //	                     └─ usage   what a response cost       wake_target, completion ── whom its end wakes
+//	daemon ── spec by name                child   a daemon's operating-system process, on one machine
 //
 //	retention ── how long                 tombstone ── what was pruned                 usage_day ── old usage, summed
 //
@@ -44,6 +45,8 @@
 //	journal             sweep, a day after its turn has ended
 //	runner_job          with its run
 //	env                 prune, when no process names it
+//	daemon              spec_delete
+//	child               daemon_exit, an operator's resume, or the end of its process
 //	usage               prune, under a retention of its own, summed by day first
 //	usage_day           never
 //	tombstone           prune, under a retention of its own
@@ -52,7 +55,7 @@
 //
 // Every function takes its row locks in this order, and one that needs an earlier lock takes it first:
 //
-//	session → processes by number → leases, attempts → inputs by session → river_job
+//	session → daemon → processes by number → leases, attempts → inputs by session → river_job
 //
 // A process's session never changes, so its id is read unlocked, the session is locked, then the process
 // (towpath.locked). Whoever needs several sessions or processes locks all of them first, by id and by number
@@ -89,13 +92,16 @@
 // The database writes these itself; their data says what changed.
 //
 //	process.queued            accepted: profile, session, input
-//	process.started           an attempt began: attempt, node, resumed
+//	process.started           an attempt began: attempt, node, resumed, or adopted with its child
 //	process.retracted         what from_seq to to_seq said is taken back: an attempt begins anew
 //	process.requeued          given back or lost: reason, attempt, delay_ms
 //	process.restarted         its journal could not be replayed: reason
 //	process.waiting           parked on a wait, without lease and job
 //	process.resumed           its wait is over
 //	process.resolved          an operator decided about an outside call in doubt
+//	process.ready             a daemon's child can be used: attempt, pid, port
+//	process.unhealthy, process.healthy
+//	                          what a daemon's worker has found: detail
 //	process.boundary          a session's snapshot and inputs changed together
 //	process.shared, process.unshared
 //	                          a scope may address it, or no more: scope

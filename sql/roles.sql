@@ -34,16 +34,19 @@ begin
                                'start', 'append_event', 'complete_by', 'recent', 'processes_list', 'await_output', 'cancel_shared', 'changes', 'changes_now',
                                'accept_input', 'session_put', 'session_control', 'session_list', 'session_summary', 'session_trace', 'mark_read', 'forget_reader',
                                'receipts', 'create_run', 'finish_run', 'cancel_run', 'create_command', 'cancel_command',
-                               'runner_jobs', 'health', 'gauges', 'findings', 'contract']),
+                               'runner_jobs', 'health', 'gauges', 'findings', 'contract',
+                               'daemon_start', 'daemon_stop', 'daemon_stop_all', 'daemon_restart', 'daemon_status', 'daemon_check']),
       ('towpath_operator', array['submit', 'submit_many', 'steer', 'answer', 'interrupt', 'cancel', 'events', 'process', 'profile_put', 'sweep', 'check', 'resolve', 'journal',
                                  'start', 'append_event', 'complete_by', 'recent', 'processes_list', 'await_output', 'cancel_all', 'cancel_shared',
                                  'request_abandon', 'resume', 'changes', 'changes_now', 'feed_restart',
                                'accept_input', 'session_put', 'session_control', 'session_list', 'session_summary', 'session_trace', 'mark_read', 'forget_reader',
                                'receipts', 'create_run', 'finish_run', 'cancel_run', 'create_command', 'cancel_command',
                                'runner_jobs', 'health', 'gauges', 'findings', 'contract',
-                               'kv_get', 'kv_put', 'kv_list', 'put_snapshot', 'profile_health', 'recover', 'recover_all', 'release_quarantine', 'prune', 'retention_put']),
+                               'kv_get', 'kv_put', 'kv_list', 'put_snapshot', 'profile_health', 'recover', 'recover_all', 'release_quarantine', 'prune', 'retention_put',
+                               'daemon_start', 'daemon_stop', 'daemon_stop_all', 'daemon_restart', 'daemon_status', 'daemon_check', 'spec_put', 'spec_delete', 'specs']),
       ('towpath_reader', array['events', 'process', 'recent', 'processes_list', 'await_output', 'changes', 'changes_now',
-                               'session_list', 'session_summary', 'session_trace', 'mark_read', 'forget_reader', 'receipts', 'runner_jobs', 'health', 'gauges', 'findings', 'contract']),
+                               'session_list', 'session_summary', 'session_trace', 'mark_read', 'forget_reader', 'receipts', 'runner_jobs', 'health', 'gauges', 'findings', 'contract',
+                               'daemon_status']),
       ('towpath_worker', array['submit', 'submit_many', 'steer', 'answer', 'interrupt', 'cancel', 'events', 'process', 'profile_put', 'sweep',
                                'claim', 'append', 'finish', 'retry', 'renew', 'poll', 'kv_get', 'journal', 'emitted', 'forget', 'park', 'resolve', 'node_start', 'node_stop', 'node_lost', 'hold', 'watch', 'nudge',
                                'start', 'append_event', 'append_owned', 'complete', 'complete_by', 'claim_process', 'release', 'resume', 'drain',
@@ -52,12 +55,14 @@ begin
                                'receipts', 'create_run', 'finish_run', 'cancel_run', 'create_command', 'cancel_command',
                                'runner_jobs', 'health', 'gauges', 'findings', 'contract',
                                'kv_put', 'kv_list', 'put_snapshot', 'stage_inputs', 'atomic_apply', 'ack_command', 'finish_command', 'runner_job_put', 'node_describe', 'profile_health', 'usage_put',
-                               'recover', 'recover_all', 'prune'])
+                               'recover', 'recover_all', 'prune',
+                               'daemon_start', 'daemon_stop', 'daemon_stop_all', 'daemon_restart', 'daemon_status', 'daemon_check', 'specs', 'daemon_claim', 'daemon_port',
+                               'daemon_child', 'daemon_exit', 'daemon_park', 'daemon_checked', 'daemon_wishes', 'daemon_census', 'daemon_orphans', 'daemon_adopt'])
     ) v(role, names) join pg_roles p on p.rolname = any(string_to_array(v.role, ' '))
   loop
     execute (select string_agg(format('grant execute on function %s to %I;', p.oid::regprocedure, f.role), ' ')
              from pg_proc p where p.pronamespace = 'towpath'::regnamespace and p.proname = any(f.names));
-    execute format('grant select on towpath.processes, towpath.profiles, towpath.nodes, towpath.sessions, towpath.in_doubt, towpath.commands, towpath.usage_by_day, towpath.env_use, towpath.retentions to %I', f.role);
+    execute format('grant select on towpath.processes, towpath.profiles, towpath.nodes, towpath.sessions, towpath.in_doubt, towpath.commands, towpath.usage_by_day, towpath.env_use, towpath.retentions, towpath.daemons to %I', f.role);
     execute format('grant usage on schema :river to %I', f.role);
     if f.role <> 'towpath_client' then
       execute format('grant select on :river.river_job, :river.river_queue to %I', f.role);

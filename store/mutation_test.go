@@ -40,7 +40,7 @@ func TestEveryBreakageIsNoticed(t *testing.T) {
 	}
 	// The tests of a mutant, on the database as the script leaves it.
 	test := func(ctx context.Context, script, run string) (string, error) {
-		cmd := exec.CommandContext(ctx, program, "-test.run", "^("+run+")$", "-test.timeout", "2m", "-test.failfast")
+		cmd := exec.CommandContext(ctx, program, "-test.run", "^("+run+")$", "-test.timeout", "2m", "-test.failfast", "-rapid.nofailfile")
 		cmd.Env = append(os.Environ(), "TOWPATH_TEST_DATABASE_URL="+server, "TOWPATH_TEST_SQL="+script, "TOWPATH_MUTATE=")
 		out, err := cmd.CombinedOutput()
 		return string(out), err

@@ -24,7 +24,9 @@ begin
   elsif towpath.now() + grace < p.cancel_deadline then
     update towpath.process x set cancel_deadline = towpath.now() + grace, updated_at = towpath.now() where x.no = p.no;
   end if;
-  if not exists (select 1 from towpath.lease l where l.process_no = p.no) then
+  -- A child that may be alive on its machine is ended there first.
+  if not exists (select 1 from towpath.lease l where l.process_no = p.no)
+     and not (p.class = 'daemon' and exists (select from towpath.child c where c.process_no = p.no and c.outlives)) then
     perform towpath.finalize(p.no, 'cancelled', jsonb_build_object('reason', reason));
     return 'cancelled';
   end if;

@@ -50,6 +50,14 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   from towpath.process p left join towpath.attempt a on a.process_no = p.no
   group by p.id, p.attempt having count(a.attempt) <> p.attempt
   union all
+  select 'a child is of a daemon that runs, or that waits for its machine', p.id, format('status %s, wait %s, pid %s', p.status, p.wait, c.pid)
+  from towpath.child c join towpath.process p on p.no = c.process_no
+  where p.class <> 'daemon' or p.status <> 'running' and (p.status <> 'waiting' or p.wait ->> 'kind' <> 'machine')
+  union all
+  select 'a daemon is one live process', p.definition, format('%s live, newest start %s', count(*), max(d.process_id))
+  from live p left join towpath.daemon d on d.name = p.definition where p.class = 'daemon' and p.definition is not null
+  group by p.definition having count(*) > 1 or max(d.process_id) is distinct from max(p.id)
+  union all
   select 'inputs end with their process', p.id, format('process %s, input %s is %s', p.status, i.id, i.phase)
   from towpath.input i join towpath.process p on p.no = i.process_no
   where p.finalized_at is not null and i.finalized_at is null or i.phase = 'staged' and p.status <> 'running'

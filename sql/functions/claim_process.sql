@@ -73,13 +73,23 @@ begin
     perform towpath.fail('TW409', format('process "%s" is %s', p.id, case p.status when 'waiting' then 'in doubt' else p.status end),
                          'only a process that waits can be resumed; towpath.resolve decides about one in doubt');
   end if;
+  if p.class = 'daemon' then
+    -- The operator says that the child, which waits for its machine, is dead.
+    delete from towpath.child c where c.process_no = p.no;
+    update towpath.process x set attempts_spent = greatest(x.attempts_spent - 1, 0) where x.no = p.no;
+    if p.cancel_requested_at is not null then
+      perform towpath.finalize(p.no, 'cancelled', jsonb_build_object('reason', p.cancel_reason));
+      return 'cancelled';
+    end if;
+  end if;
   update towpath.process x set status = 'queued', wait = null, updated_at = towpath.now() where x.no = p.no;
   perform towpath.note(p.no, 'process.resumed', '{}');
   perform towpath.enqueue(p.id);
   perform towpath.wake('towpath_events', p.id);
   return 'queued';
 end $$;
-comment on function towpath.resume(text) is 'Puts a process that waits back in its queue and returns its status.';
+comment on function towpath.resume(text) is
+'Puts a process that waits back in its queue and returns its status. For a daemon whose worker is gone it says that the child is dead, so that any worker may start another.';
 
 create or replace function towpath.drain(incarnation uuid) returns table (process_id text, result text, detail text)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$

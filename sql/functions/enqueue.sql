@@ -3,6 +3,7 @@ language plpgsql as $$
 declare
   p   towpath.process;
   job bigint := nextval(':river.river_job_id_seq');
+  kind text;
   due boolean := not_before is null or not_before <= towpath.now() + interval '5 seconds';
   old bigint := (select t.river_job_id from towpath.process t where t.id = enqueue.process_id);
 begin
@@ -14,13 +15,14 @@ begin
   end if;
   -- River's leader moves scheduled rows every five seconds; its fetch honours a later scheduled_at of an available
   -- row by itself, so a short delay needs no leader.
+  kind := case when p.class = 'daemon' and p.attempt > 0 then 'restart' else towpath.job_of(p.class) end;
   insert into :river.river_job (id, kind, queue, args, state, priority, max_attempts, scheduled_at, tags, metadata)
-  values (job, towpath.job_of(p.class), towpath.queue_of(towpath.job_of(p.class)),
+  values (job, kind, towpath.queue_of(kind),
           jsonb_build_object('process_id', p.id, 'generation', p.generation),
           cast(case when due then 'available' else 'scheduled' end as :river.river_job_state),
           p.priority, 25, clock_timestamp() + greatest(coalesce(not_before - towpath.now(), '0'), '0'),
-          towpath.tags(p.session_id, p.profile),
-          jsonb_strip_nulls(jsonb_build_object('session', p.session_id, 'profile', p.profile, 'attempt', nullif(p.attempt, 0))));
+          towpath.tags(p.session_id, coalesce(p.profile, p.definition)),
+          jsonb_strip_nulls(jsonb_build_object('session', p.session_id, 'profile', p.profile, 'daemon', case p.class when 'daemon' then p.definition end, 'attempt', nullif(p.attempt, 0))));
   perform towpath.end_job(old, old_job);
   return job;
 end $$;

@@ -16,6 +16,9 @@ begin
     delete from towpath.lease where process_no = p_no;
     update towpath.attempt a set ended_at = t, end_reason = p_status where a.process_no = p_no and a.ended_at is null;
   end if;
+  if p.class = 'daemon' then
+    delete from towpath.child c where c.process_no = p_no;
+  end if;
   if p.session_id is not null then
     perform towpath.leave_session(p);
   end if;

@@ -10,6 +10,9 @@ begin
     next_attempt_at = case when delay > '0' then t + delay end,
     attempts_spent = x.attempts_spent - refund::int, wait = null, updated_at = t, last_seq = x.last_seq + 1
   where x.no = requeue.process_no returning * into p;
+  if p.class = 'daemon' then
+    delete from towpath.child c where c.process_no = p.no;
+  end if;
   perform towpath.unbind(p.no);
   update towpath.input x set phase = 'queued', updated_at = t where x.process_no = p.no and x.phase = 'staged';
   perform towpath.log(p.no, p.last_seq, 'process.requeued', jsonb_strip_nulls(jsonb_build_object('reason', reason, 'attempt', p.attempt,

@@ -50,13 +50,17 @@ language plpgsql as $$
 declare
   p towpath.process;
 begin
-  perform 1 from towpath.process x where x.session_id = p_session and x.class in ('run', 'turn') and x.finalized_at is null order by x.no for no key update;
+  perform 1 from towpath.process x where x.session_id = p_session and x.class in ('run', 'turn', 'daemon') and x.finalized_at is null order by x.no for no key update;
   update towpath.input i set phase = 'abandoned', reason = p_word, updated_at = towpath.now(), finalized_at = towpath.now()
   where i.session_id = p_session and i.phase = 'queued';
-  -- The last first, so that no turn moves up only to be cancelled; runs after their turns.
-  for p in select * from towpath.process x where x.session_id = p_session and x.class in ('run', 'turn') and x.finalized_at is null
+  -- The last first, so that no turn moves up only to be cancelled; runs after their turns, and daemons whenever.
+  for p in select * from towpath.process x where x.session_id = p_session and x.class in ('run', 'turn', 'daemon') and x.finalized_at is null
            order by x.class = 'run', x.turn_no desc, x.no loop
-    perform towpath.cancel(p.id, p_reason);
+    if p.class = 'daemon' then
+      perform towpath.halt(p.id, p_reason);
+    else
+      perform towpath.cancel(p.id, p_reason);
+    end if;
   end loop;
 end $$;
 comment on function towpath.end_work(text, text, text) is 'Ends what a locked session has not begun, and asks what runs to end.';

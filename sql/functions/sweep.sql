@@ -28,9 +28,17 @@ begin
       perform towpath.cancel(p.id, 'stopped');
       return p.id;
     end if;
+    -- A daemon's child that outlives its worker: whether it runs is known on its machine alone.
+    if p.class = 'daemon' and p.abandon_request is null and exists (select from towpath.child x where x.process_no = p.no and x.outlives) then
+      continue when p.status <> 'running';
+      perform towpath.park_daemon(p.no, case when dead is null then 'lease lapsed' else 'node died' end);
+      return p.id;
+    end if;
     trouble := case when p.status in ('queued', 'backoff') then towpath.job_trouble(p, ttl) end;
     if p.cancel_requested_at is not null and (p.disposition = 'rerunnable' or p.disposition = 'owner_bound' and p.first_started is null) then
       perform towpath.finalize(p.no, 'cancelled', jsonb_build_object('reason', p.cancel_reason));
+    elsif p.class = 'daemon' and p.abandon_request is not null and p.status in ('running', 'waiting') then
+      perform towpath.finalize(p.no, 'abandoned', p.abandon_request, null, 'reconciled_request');
     elsif p.disposition = 'externally_owned' or p.disposition = 'owner_bound' and p.first_started is not null then
       continue when p.abandon_request is null;
       perform towpath.finalize(p.no, 'abandoned', p.abandon_request || jsonb_strip_nulls(jsonb_build_object('owner', p.first_started)), null, 'reconciled_request');
@@ -47,7 +55,7 @@ begin
         jsonb_build_object('reason', format('%s attempts did not end it', p.attempts_spent)), null, 'engine_gave_up');
     elsif p.status = 'running' then
       perform towpath.requeue(p.no, case when dead is null then 'lease lapsed' else 'node died' end,
-        case p.desired_state when 'up' then towpath.backoff(p.attempts_spent) else '0' end, false, 'cancelled');
+        case p.desired_state when 'up' then towpath.backoff(p.attempts_spent, coalesce((p.spec ->> 'backoff_s')::numeric, 60)) else '0' end, false, 'cancelled');
     else
       perform towpath.enqueue(p.id, coalesce(p.next_attempt_at, (p.spec ->> 'scheduled_at')::timestamptz));
     end if;
@@ -93,9 +101,3 @@ language sql stable as $$
   from (select p.river_job_id) x(id) left join :river.river_job j using (id)
 $$;
 comment on function towpath.job_trouble(towpath.process, interval) is 'Why the River job of a queued process will not run it: cancelled by hand, gone or lost; null when it will.';
-
-create or replace function towpath.backoff(failures integer) returns interval
-language sql volatile parallel safe as $$
-  select greatest(random() * least(60, 2 ^ least(failures, 10)), 0.1) * interval '1 second'
-$$;
-comment on function towpath.backoff(integer) is 'How long a daemon waits before its next start: doubling up to a minute, with full jitter.';
