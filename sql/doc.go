@@ -45,7 +45,7 @@
 //	journal             sweep, a day after its turn has ended
 //	runner_job          with its run
 //	env                 prune, when no process names it
-//	daemon              spec_delete
+//	daemon              an operator's delete, with spec_delete
 //	child               daemon_exit, an operator's resume, or the end of its process
 //	usage               prune, under a retention of its own, summed by day first
 //	usage_day           never

@@ -30,6 +30,8 @@ var makers = []struct{ table, make, end string }{
 	{table: "cursor", make: `select towpath.mark_read('me', 's')`},
 	{table: "input_content", make: `select towpath.submit('p', jsonb_build_object('text', repeat('x', 70000)), 'big')`},
 	{table: "usage_day", make: `insert into towpath.usage_day (day, tenant, project, profile, model, responses, unknown) values ('2026-01-01', 't', 'j', 'p', 'm', 1, 0)`},
+	{table: "child", make: `select towpath.daemon_claim(towpath.daemon_start('ollama'), 1, null, 'n', gen_random_uuid(), '1 minute', 'm', 'b')`,
+		end: `select towpath.daemon_stop('ollama'), towpath.daemon_exit(l.process_no, l.fence, 'end') from towpath.child c join towpath.lease l using (process_no)`},
 	{table: "tombstone", make: `insert into towpath.tombstone (kind, id, no, status, tenant, project, pruned_at) values ('process', 'long gone', 0, 'completed', 't', 'j', towpath.now())`},
 }
 

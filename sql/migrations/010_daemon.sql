@@ -9,7 +9,7 @@ create table towpath.daemon (
   created_at timestamptz not null,
   updated_at timestamptz not null
 );
-comment on table towpath.daemon is 'What an operator allows to be kept running, by name. Reclaim: spec_delete.';
+comment on table towpath.daemon is 'What an operator allows to be kept running, by name. Reclaim: an operator''s delete, with spec_delete.';
 comment on column towpath.daemon.process_id is 'The process of its newest start; prune may have taken it.';
 comment on column towpath.daemon.restart_of is 'The attempt that somebody wants replaced by a new one.';
 comment on column towpath.daemon.check_at is 'When somebody last asked for its health, outside the rounds of its node.';
