@@ -3,7 +3,11 @@ package main
 import (
 	"encoding/json"
 	"io"
+	"log"
+	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,8 +40,16 @@ type world struct {
 	host     *guesttest.Host
 	homes    []string // of the children so far
 
-	mu  sync.Mutex
-	cmd *exec.Cmd // the child that runs
+	mu    sync.Mutex
+	child *guesttest.Child // that runs
+	cmd   *exec.Cmd
+}
+
+// heard tells the plugin what its broker got.
+func (w *world) heard(status int, header http.Header) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.child.Heard(status, header)
 }
 
 func newWorld(t *testing.T, config map[string]any) *world {
@@ -47,10 +59,32 @@ func newWorld(t *testing.T, config map[string]any) *world {
 		t.Fatalf("scripts/codex.sh: %v", err)
 	}
 	w := &world{T: t, provider: standin.New(standin.Options{Key: token})}
-	server := httptest.NewServer(w.provider)
+	provider := httptest.NewServer(w.provider)
+	to, err := url.Parse(provider.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The worker's broker, as far as a plugin knows it.
+	transport := &http.Transport{DisableKeepAlives: true}
+	server := httptest.NewServer(&httputil.ReverseProxy{
+		Transport: transport, FlushInterval: -1, ErrorLog: log.New(io.Discard, "", 0),
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to) },
+		ModifyResponse: func(r *http.Response) error {
+			if r.StatusCode >= 400 {
+				w.heard(r.StatusCode, r.Header)
+			}
+			return nil
+		},
+		ErrorHandler: func(out http.ResponseWriter, _ *http.Request, err error) {
+			w.heard(502, http.Header{"X-Towpath-Broker": {err.Error()}})
+			out.WriteHeader(502)
+		},
+	})
 	t.Cleanup(func() {
-		server.CloseClientConnections()
-		server.Close()
+		for _, s := range []*httptest.Server{server, provider} {
+			s.CloseClientConnections()
+			s.Close()
+		}
 	})
 	settings := map[string]any{"model": "standin", "sandbox": "danger-full-access"}
 	for key, value := range config {
@@ -81,13 +115,21 @@ func (w *world) play(c *guesttest.Child, path string) {
 	defer os.RemoveAll(home)
 	cmd := exec.CommandContext(c.Context, path, c.Spec.Args...)
 	cmd.Dir, cmd.Env = home, []string{"PATH=" + filepath.Dir(path) + ":/usr/bin:/bin", "HOME=" + home, "TMPDIR=" + home, "LANG=C.UTF-8"}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.Stdin, writer(c.Stdout), writer(c.Stderr)
-	if err := cmd.Start(); err != nil {
+	cmd.Stdout, cmd.Stderr = writer(c.Stdout), writer(c.Stderr)
+	in, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
 		w.Error(err)
 		return
 	}
+	go func() {
+		io.Copy(in, c.Stdin)
+		in.Close()
+	}()
 	w.mu.Lock()
-	w.cmd, w.homes = cmd, append(w.homes, home)
+	w.child, w.cmd, w.homes = c, cmd, append(w.homes, home)
 	w.mu.Unlock()
 	cmd.Wait()
 	exit := cmd.ProcessState.ExitCode()

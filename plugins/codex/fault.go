@@ -41,6 +41,7 @@ var wording = []struct {
 	kind  guest.Kind
 	words []string
 }{
+	{guest.KindOverloaded, []string{"server_error"}},
 	{guest.KindStalled, []string{"idle timeout waiting for sse"}},
 	{guest.KindTruncated, []string{"stream disconnected before completion", "closed before response.completed"}},
 	{guest.KindLength, []string{"max_output_tokens"}},
@@ -63,6 +64,16 @@ func (e *turnError) failure(heard refusal) error {
 	}
 	text, _ = guest.Clip(text, 2000)
 	kind := e.kind(heard.status)
+	if heard.said != "" {
+		switch kind = guest.KindInvalid; heard.status {
+		case 403:
+			kind = guest.KindDenied
+		case 502:
+			kind = guest.KindNetwork
+		case 504:
+			kind = guest.KindStalled
+		}
+	}
 	f := guest.Fail(kind, "%s", text)
 	if f.Retryable {
 		f.RetryAfter = heard.retryAfter

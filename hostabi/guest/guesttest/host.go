@@ -180,6 +180,7 @@ func (h *Host) push(r hostabi.Record) {
 			delete(h.open, r.Handle)
 			if x.stdin != nil {
 				h.gone[r.Handle] = true
+				x.cancel() // it ends with its worker
 			} else {
 				h.lost[r.Handle] = x.key
 			}
