@@ -9,7 +9,8 @@
 // # Tables
 //
 //	store ── one row: identity, digest key, feed epoch          clock ── moves the time of tests
-//	profile   node                                              migration, code ── ledger of package queue
+//	profile ── plugin ── module: what each one is and was       migration, code ── ledger of package queue
+//	permit, plugin_log: by a profile's name                     node
 //
 //	session ─┬─ session_kv          snapshot, key by key
 //	         ├─ cursor              how far a reader has read
@@ -32,6 +33,10 @@
 //	migration, code     never
 //	node                sweep, a day after it was seen, when it holds no lease
 //	profile, retention  an operator's delete
+//	plugin              with its profile
+//	module              prune, when unpinned_modules names it
+//	permit              an operator's permit(profile, null)
+//	plugin_log          its writer, beyond 500 lines of a profile
 //	session             prune, past retention, when it has no process and none is shared with it, leaving a tombstone
 //	session_kv, cursor  with the session; a reader also by forget_reader
 //	process             prune, past retention, leaving a tombstone
@@ -62,6 +67,7 @@
 // (towpath.lock_processes). Whoever holds a session's lock may lock its processes in any order: the end of a turn locks the run
 // that it is part of. Who writes an input of a process has locked the process: poll too. Several processes at once are
 // locked by append and poll alone, by number; the next turn of a session has a higher number than the one before it.
+// A profile's row is locked by those alone that change what it is, and they lock nothing else.
 // The renewal of leases locks nothing else. sweep skips what others have locked. prune locks ended processes
 // by number, or sessions, and skips what others have locked too. The end of a River job is the last
 // lock of a transaction, since River's own statements hold these rows and nothing of ours.

@@ -53,13 +53,15 @@ func TestWhatEachRoleMayDo(t *testing.T) {
 		`select * from towpath.events('one')`, `select * from towpath.process('one')`, `select towpath.now()`,
 		`select * from towpath.processes`, `select * from towpath.sessions`, `select * from towpath.profiles`, `select * from towpath.nodes`, `select * from towpath.in_doubt`,
 	}
-	operator := []string{`select towpath.profile_put('q', 'd', '{}', '{}', 3, '1 minute', 'n')`, `select towpath.sweep()`, `select * from towpath.check()`, `select * from towpath.journal('one')`}
+	operator := []string{`select towpath.profile_put('q', 'd', '{}', '{}', 3, '1 minute', 'n')`, `select towpath.sweep()`, `select * from towpath.check()`, `select * from towpath.journal('one')`,
+		`select towpath.plugin_remove('p', 'n')`, `select * from towpath.plugins()`, `select towpath.plugin_module('d')`, `select * from towpath.permits()`, `select * from towpath.plugin_lines('p')`}
 	executor := []string{
 		`select towpath.node_start('n', gen_random_uuid(), 'v', 'h', 1, '{}')`, `select towpath.node_stop('n', gen_random_uuid())`,
 		`select * from towpath.claim(1, '{"process_id": "one", "generation": 1}', 'n', gen_random_uuid(), '1 minute')`,
 		`select * from towpath.append('{}', '{}', '{}', '{}', '{}')`, `select * from towpath.poll('{}', '{}')`,
 		`select * from towpath.renew('n', gen_random_uuid(), '1 minute')`, `select * from towpath.emitted(1)`,
 	}
+	steward := []string{`select towpath.permit('p', '# none')`, `select * from towpath.unpinned_modules()`}
 	snapshots := []string{`select towpath.kv_get('s', 'k')`}
 	jobs := []string{`select * from river_job`}
 	rows := []string{
@@ -76,7 +78,7 @@ func TestWhatEachRoleMayDo(t *testing.T) {
 	for role, may := range map[string][][]string{
 		"towpath_client":   {client, read},
 		"towpath_reader":   {read, jobs},
-		"towpath_operator": {client, read, operator, snapshots, jobs},
+		"towpath_operator": {client, read, operator, steward, snapshots, jobs},
 		"towpath_worker":   {client, read, executor, snapshots, jobs, rows, operator[:2], operator[3:]},
 	} {
 		t.Run(role, func(t *testing.T) {
@@ -84,7 +86,7 @@ func TestWhatEachRoleMayDo(t *testing.T) {
 			pool := withTurns(t)
 			limited := as(t, pool, role)
 			allowed := slices.Concat(may...)
-			for _, statement := range slices.Concat(client, read, operator, executor, snapshots, jobs, rows, nobody) {
+			for _, statement := range slices.Concat(client, read, operator, steward, executor, snapshots, jobs, rows, nobody) {
 				_, err := limited.Exec(t.Context(), statement)
 				if slices.Contains(allowed, statement) && err != nil {
 					t.Errorf("%s: %v", statement, err)

@@ -199,13 +199,14 @@ func TestCheckFindsWhatIsBroken(t *testing.T) {
 		"delete from towpath.lease":            "who runs has a lease",
 		"update towpath.lease set fence = 999": "a lease goes with the newest attempt of a running process",
 		"delete from towpath.attempt":          "attempts are numbered without a gap",
-		"update towpath.input set phase = 'queued', finalized_at = null where finalized_at is not null":               "inputs end with their process",
-		"update towpath.input set phase = 'staged' where finalized_at is null":                                        "inputs end with their process",
-		"update towpath.session set next_turn = 1 where id = 's'":                                                     "a session counts its turns and inputs",
-		"update towpath.session set version = 0 where id = 's4'":                                                      "the newest receipt names the snapshot",
-		"insert into towpath.signal select no, 'x', 1, 1 from towpath.process where id = 'running'":                   "signals are numbered and are events of their name",
-		"update towpath.session_kv set version = 9":                                                                   "no key is newer than its snapshot",
-		"insert into towpath.journal (process_no, first_n, count, entries, fence, at) values (1, 3, 1, '', 1, now())": "the journal has no gap",
+		"update towpath.input set phase = 'queued', finalized_at = null where finalized_at is not null":                              "inputs end with their process",
+		"update towpath.input set phase = 'staged' where finalized_at is null":                                                       "inputs end with their process",
+		"update towpath.session set next_turn = 1 where id = 's'":                                                                    "a session counts its turns and inputs",
+		"update towpath.session set version = 0 where id = 's4'":                                                                     "the newest receipt names the snapshot",
+		"insert into towpath.signal select no, 'x', 1, 1 from towpath.process where id = 'running'":                                  "signals are numbered and are events of their name",
+		"update towpath.session_kv set version = 9":                                                                                  "no key is newer than its snapshot",
+		"insert into towpath.journal (process_no, first_n, count, entries, fence, at) values (1, 3, 1, '', 1, now())":                "the journal has no gap",
+		"insert into towpath.plugin (profile, digest, manifest, added_by, added_at) values ('p', repeat('0', 64), '{}', 'n', now())": "a profile is its newest plugin",
 	} {
 		t.Run(statement, func(t *testing.T) {
 			t.Parallel()

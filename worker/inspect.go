@@ -16,7 +16,7 @@ func Inspect(ctx context.Context, plugins, cache string) ([]profiles.Problem, er
 		return nil, fmt.Errorf("worker: inspect: %w", err)
 	}
 	defer eng.Close(context.WithoutCancel(ctx))
-	registry := profiles.New(load(eng), slog.New(slog.DiscardHandler))
+	registry := profiles.New(Loader(eng), slog.New(slog.DiscardHandler))
 	defer registry.Close()
 	if err := registry.Scan(ctx, plugins); err != nil {
 		return nil, fmt.Errorf("worker: inspect: %w", err)

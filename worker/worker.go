@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,8 +39,12 @@ type Config struct {
 	NodeID string
 	// Version of the binary, for the node's row.
 	Version string
-	// Plugins is the folder of modules and their permit files. Default: none, and no turn can run here.
+	// Plugins is the folder of modules and their permit files, which is watched. Default: none, and only the modules in
+	// the database are served.
 	Plugins string
+	// UpgradeCheck is how many of a profile's last turns a file that replaces its module is run on first, from their
+	// journals; one that does something else is refused. Default: none.
+	UpgradeCheck int
 	// Cache keeps compiled modules, 0700. Default: a temporary folder.
 	Cache string
 	// LeaseTTL is how long a node may be silent before others take its turns. Default: 30 s.
@@ -116,14 +121,17 @@ func Run(ctx context.Context, cfg Config) error {
 			cfg.Logger.Warn("closing the engine", "error", err)
 		}
 	}()
-	registry := profiles.New(load(eng), cfg.Logger)
+	registry := profiles.New(Loader(eng), cfg.Logger)
 	defer registry.Close()
-	if cfg.Plugins != "" {
-		if err := registry.Scan(ctx, cfg.Plugins); err != nil {
-			return fmt.Errorf("worker: %w", err)
+	shared := &catalog{store: db, node: node.ID, log: cfg.Logger, lines: map[string][]line{}}
+	if cfg.UpgradeCheck > 0 {
+		shared.check = func(ctx context.Context, p *profiles.Profile) error {
+			_, err := CheckUpgrade(ctx, db, seed, p, cfg.UpgradeCheck)
+			return err
 		}
 	}
-	if err := register(ctx, db, registry, node.ID); err != nil {
+	registry.Share(shared)
+	if err := registry.Scan(ctx, cfg.Plugins); err != nil {
 		return fmt.Errorf("worker: %w", err)
 	}
 
@@ -133,11 +141,12 @@ func Run(ctx context.Context, cfg Config) error {
 	turns := turn.Config{
 		Store: db, Node: node, TTL: cfg.LeaseTTL, DigestKey: seed, Pooled: cfg.Pooled, Logger: cfg.Logger, JobLog: queue.Log, Joined: alive.nodeJoined,
 		Backend: func(ctx context.Context, name string) (turn.Backend, error) {
-			b, err := backend(ctx, registry, room, name)
-			if err == nil && watched != nil {
-				b.HTTP = watched.Outbound(name, b.HTTP)
-			}
-			return b, err
+			p, err := registry.Get(name)
+			return backend(ctx, p, room, watched, err)
+		},
+		Pinned: func(ctx context.Context, name, digest string) (turn.Backend, error) {
+			p, err := pinned(ctx, registry, name, digest)
+			return backend(ctx, p, room, watched, err)
 		},
 		Observe: func(d turn.Done) {
 			if watched != nil {
@@ -180,7 +189,11 @@ func Run(ctx context.Context, cfg Config) error {
 		return fmt.Errorf("worker: %w", err)
 	}
 
+	wake := make(chan struct{}, 1)
 	loops.Go(func() { runner.Run(running) })
+	loops.Go(func() { shared.listen(running, cfg.Pooled, wake) })
+	loops.Go(func() { shared.write(running) })
+	loops.Go(func() { registry.Watch(running, cfg.Plugins, wake) })
 	if !cfg.Pooled {
 		loops.Go(func() { alive.run(running) })
 	}
@@ -200,63 +213,43 @@ func Run(ctx context.Context, cfg Config) error {
 	return nil
 }
 
-// load is the engine as the registry calls it.
-func load(eng *engine.Engine) profiles.Loader {
+// Loader is the engine as the registry calls it.
+func Loader(eng *engine.Engine) profiles.Loader {
 	return func(ctx context.Context, wasm []byte, l profiles.Limits) (profiles.Module, error) {
 		return eng.Load(ctx, wasm, engine.Limits{Memory: l.Memory, Fuel: l.Fuel})
 	}
 }
 
-// register puts what this node serves into the database, where submit looks.
-func register(ctx context.Context, db *store.Store, registry *profiles.Registry, node string) error {
-	for _, name := range registry.Names() {
-		p, err := registry.Get(name)
-		if err != nil {
-			continue // removed meanwhile
-		}
-		manifest, err := json.Marshal(p.Manifest)
-		if err == nil {
-			var limits []byte
-			if limits, err = json.Marshal(settings(p.Permits.Limits)); err == nil {
-				err = db.PutProfile(ctx, store.Profile{
-					Name: p.Name, Digest: p.Digest, Manifest: manifest, Limits: limits,
-					MaxAttempts: p.Permits.Limits.Attempts, TurnTimeout: p.Permits.Limits.Turn,
-				}, node)
-			}
-		}
-		p.Release()
-		if err != nil {
-			return fmt.Errorf("register profile %s: %w", name, err)
-		}
+// pinned takes the profile with the module that a turn began with, and with the present one when that is gone.
+func pinned(ctx context.Context, registry *profiles.Registry, name, digest string) (*profiles.Profile, error) {
+	module, _, _ := strings.Cut(digest, "/")
+	p, err := registry.GetVersion(ctx, name, module)
+	if errors.Is(err, profiles.ErrGone) {
+		return registry.Get(name)
 	}
-	return nil
+	return p, err
 }
 
-func settings(l profiles.Limits) map[string]string {
-	m := map[string]string{}
-	for _, s := range l.Settings() {
-		m[s.Key] = s.Value
-	}
-	return m
-}
-
-// backend takes a profile for one attempt.
-func backend(ctx context.Context, registry *profiles.Registry, room *capacity, name string) (turn.Backend, error) {
-	p, err := registry.Get(name)
+// backend makes a profile that was taken one attempt's.
+func backend(ctx context.Context, p *profiles.Profile, room *capacity, watched *monitor.Monitor, err error) (turn.Backend, error) {
 	if err != nil {
 		return turn.Backend{}, err
 	}
-	if err := room.enter(ctx, name, p.Permits.Limits.Capacity); err != nil {
+	l := p.Permits.Limits
+	if err := room.enter(ctx, p.Name, l.Capacity); err != nil {
 		p.Release()
 		return turn.Backend{}, err
 	}
-	l := p.Permits.Limits
 	snapshot := p.Module.Snapshot()
+	out := turn.Outbound(p.Egress)
+	if watched != nil {
+		out = watched.Outbound(p.Name, out)
+	}
 	return turn.Backend{
-		Run: p.Module.Run, Digest: p.Digest + "/" + hex.EncodeToString(snapshot[:]), InDoubt: string(p.Permits.Limits.InDoubt), HTTP: p.Egress, Redact: p.Secrets.Redact, Config: p.Permits.Config,
+		Run: p.Module.Run, Digest: p.Digest + "/" + hex.EncodeToString(snapshot[:]), InDoubt: string(l.InDoubt), HTTP: out, Redact: p.Secrets.Redact, Config: p.Permits.Config,
 		Proc:    func(ctx context.Context, wish hostabi.ProcSpec) (turn.Command, error) { return command(ctx, p, wish) },
 		Limits:  turn.Limits{EventBytes: l.Event, EventsBytes: l.Events, Handles: l.Handles, Calls: l.CallsPerSecond, Idle: l.Idle},
-		Release: func() { room.leave(name); p.Release() },
+		Release: func() { room.leave(p.Name); p.Release() },
 	}, nil
 }
 

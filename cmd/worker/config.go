@@ -29,6 +29,7 @@ type config struct {
 
 	Queues          []string      `env:"TOWPATH_QUEUES" flag:"queues" envDefault:"turns,lifecycle,gc" help:"queues to work, separated by commas"`
 	Plugins         string        `env:"TOWPATH_PLUGINS" flag:"plugins" help:"folder of the profiles, NAME.wasm and NAME.toml; empty: plugins beside this program"`
+	UpgradeCheck    int           `env:"TOWPATH_UPGRADE_CHECK" flag:"upgrade-check" envDefault:"0" help:"before a file in the plugins folder replaces a module: run so many of the profile's last turns on it from their journals, and refuse one that does something else"`
 	Cache           string        `env:"TOWPATH_CACHE_DIR" flag:"cache-dir" help:"folder of compiled profiles, private to this user; empty: towpath in the user's cache folder"`
 	NodeID          string        `env:"TOWPATH_NODE_ID" flag:"node-id" help:"name of this node, unlike that of any other running one; empty: host name and process id"`
 	TurnConcurrency int           `env:"TOWPATH_TURNS" flag:"turns" envDefault:"100" help:"turns that run at the same time"`

@@ -75,10 +75,10 @@ func (s *session) examine(ctx context.Context, patience time.Duration) ([]store.
 		return nil, err
 	}
 	found = append(found, skew(asked, time.Now(), now)...)
-	if s.Plugins == "" {
+	if s.config.Plugins == "" {
 		return found, nil
 	}
-	problems, err := worker.Inspect(ctx, s.Plugins, s.Cache)
+	problems, err := worker.Inspect(ctx, s.config.Plugins, s.Cache)
 	if err != nil {
 		return append(found, store.Finding{Level: "error", Area: "plugins", Text: err.Error(), Fix: "set TOWPATH_PLUGINS to the folder of NAME.wasm and NAME.toml"}), nil
 	}

@@ -49,12 +49,12 @@ func run(ctx context.Context, cfg config, logs io.Writer) (err error) {
 	}
 	log.Info("the database is ready", "schema", did)
 	if cfg.Plugins == "" {
-		log.Warn("there is no plugins folder, so no turn can run here", "setting", "TOWPATH_PLUGINS")
+		log.Warn("there is no plugins folder: only what `worker plugin add` or another node put into the database is served", "setting", "TOWPATH_PLUGINS")
 	}
 	err = worker.Run(node, worker.Config{
 		Pool: pool, RiverSchema: cfg.RiverSchema, Queues: cfg.Queues, Pooled: cfg.Pooled,
 		NodeID: cfg.NodeID, Version: version(),
-		Plugins: cfg.Plugins, Cache: cfg.Cache,
+		Plugins: cfg.Plugins, UpgradeCheck: cfg.UpgradeCheck, Cache: cfg.Cache,
 		LeaseTTL: cfg.LeaseTTL, SoftStop: cfg.SoftStop, HardStop: cfg.HardStop,
 		TurnConcurrency: cfg.TurnConcurrency, MemoryBudget: int64(cfg.MemoryBudget),
 		Monitor: cfg.Monitor,

@@ -62,6 +62,10 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   from towpath.input i join towpath.process p on p.no = i.process_no
   where p.finalized_at is not null and i.finalized_at is null or i.phase = 'staged' and p.status <> 'running'
   union all
+  select 'a profile is its newest plugin', f.name, format('digest %s, plugin %s, module %s', f.digest, v.digest, m.digest)
+  from towpath.profile f join towpath.plugin v on v.profile = f.name and v.superseded_at is null left join towpath.module m on m.digest = v.digest
+  where f.digest is distinct from m.digest and f.removed_at is null
+  union all
   select 'a session counts its turns and inputs', s.id, format('next turn %s, next input %s', s.next_turn, s.next_input)
   from towpath.session s
   where s.next_turn <= (select max(p.turn_no) from towpath.process p where p.session_id = s.id)

@@ -43,6 +43,8 @@ create or replace function towpath.check_profile(p_profile text) returns void
 language plpgsql as $$
 begin
   if not exists (select 1 from towpath.profile f where f.name = p_profile and f.enabled) then
+    perform towpath.fail('TW404', format('profile "%s" was removed', p_profile), format('by %s: add it again with `worker plugin add`', f.removed_by))
+    from towpath.profile f where f.name = p_profile and f.removed_at is not null;
     perform towpath.fail('TW404', format('unknown profile "%s"', p_profile),
       coalesce('known profiles: ' || (select string_agg(name, ', ' order by name) from towpath.profile where enabled),
                'no worker has registered any profile yet: start one with a plugins folder'));

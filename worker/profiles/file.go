@@ -22,20 +22,25 @@ const (
 
 var profileName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
 
+var errName = errors.New("the file's name must be lower-case letters, digits, dots, dashes and underscores, at most 63: rename it")
+
 // file is a module and its permit file as they were read, or what is known of them.
 type file struct {
 	name     string
 	path     string // of the module
 	wasm     []byte
-	toml     []byte // nil when there is no permit file
+	toml     []byte // nil when there are no permits
 	content  content
 	modified [2]time.Time
+
+	stored      bool   // it is of the database: path is where its file would be
+	permitsFrom string // what messages call the permits
 }
 
 // content tells two versions apart.
 type content struct {
 	wasm, toml [sha256.Size]byte
-	permitted  bool // there is a permit file
+	permitted  bool // there are permits
 }
 
 // sighting is a version in time: touching a file makes another one of the same content.
@@ -46,38 +51,51 @@ type sighting struct {
 
 func (f file) sighting() sighting { return sighting{f.content, f.modified} }
 
-// readFiles reads a module and the permit file beside it.
-func readFiles(path string) (file, error) {
+// readFiles reads a module and its permits: the file beside it, or what all nodes share.
+func readFiles(path string, shared []byte) (file, error) {
 	f := file{path: path, name: strings.TrimSuffix(filepath.Base(path), wasmSuffix)}
 	if !profileName.MatchString(f.name) {
-		return f, errors.New("the file's name must be lower-case letters, digits, dots, dashes and underscores, at most 63: rename it")
+		return f, errName
 	}
 	var err error
 	if f.wasm, f.modified[0], err = readBounded(path, hostabi.MaxModule); err != nil {
 		return f, err
 	}
-	f.toml, f.modified[1], err = readBounded(permitPath(path), maxPermitFile)
+	f.content.wasm = sha256.Sum256(f.wasm)
+	return f, f.readPermits(shared, true)
+}
+
+// readPermits reads the permit file beside the module, and else takes those that are shared by all nodes.
+func (f *file) readPermits(shared []byte, beside bool) error {
+	path := permitPath(f.path)
+	err := error(fs.ErrNotExist)
+	if beside {
+		f.toml, f.modified[1], err = readBounded(path, maxPermitFile)
+	}
+	f.permitsFrom = filepath.Base(path)
 	switch {
 	case err == nil:
-		f.content.permitted = true
 	case !errors.Is(err, fs.ErrNotExist):
-		return f, fmt.Errorf("%s: %w", filepath.Base(permitPath(path)), err)
+		return fmt.Errorf("%s: %w", filepath.Base(path), err)
+	case shared != nil:
+		f.toml, f.permitsFrom = shared, "permits by SQL"
+	default:
+		f.permitsFrom = ""
 	}
-	f.content.wasm, f.content.toml = sha256.Sum256(f.wasm), sha256.Sum256(f.toml)
-	return f, nil
+	f.content.permitted, f.content.toml = f.permitsFrom != "", sha256.Sum256(f.toml)
+	return nil
 }
 
 func permitPath(path string) string { return strings.TrimSuffix(path, wasmSuffix) + tomlSuffix }
 
 // parse gives the permits, with what this machine adds.
 func (f file) parse() (Permits, error) {
-	base := filepath.Base(permitPath(f.path))
-	p, err := ParsePermits(base, f.toml)
+	p, err := ParsePermits(f.permitsFrom, f.toml)
 	if err != nil {
 		return p, err
 	}
 	if p, err = p.locate(); err != nil {
-		return p, fmt.Errorf("%s: %w", base, err)
+		return p, fmt.Errorf("%s: %w", f.permitsFrom, err)
 	}
 	return p, nil
 }

@@ -3,6 +3,7 @@ package profiles
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -55,7 +56,7 @@ func newProfile(ctx context.Context, load Loader, f file, log *slog.Logger) (*Pr
 		return nil, &loadError{err}
 	}
 	digest := module.Digest()
-	f.wasm, f.toml = nil, nil // the module has its own
+	f.wasm = nil // the module has its own
 	return &Profile{
 		Name: f.name, Digest: hex.EncodeToString(digest[:]), Manifest: module.Manifest(),
 		Permits: permits, Egress: client, Secrets: secrets, Module: module,
@@ -67,6 +68,19 @@ func newProfile(ctx context.Context, load Loader, f file, log *slog.Logger) (*Pr
 type loadError struct{ error }
 
 func (e *loadError) Unwrap() error { return e.error }
+
+func isOwn(err error) bool {
+	var own *loadError
+	return errors.As(err, &own)
+}
+
+// source is where the module came from, for people.
+func (p *Profile) source() string {
+	if p.file.stored {
+		return fromDatabase
+	}
+	return p.file.path
+}
 
 // Proc gives the permit for a command by its name in the operator's table.
 func (p *Profile) Proc(name string) (Proc, error) {
@@ -122,3 +136,13 @@ func (e *ErrUnknownProfile) Error() string {
 }
 
 func (e *ErrUnknownProfile) Unwrap() error { return e.Problem }
+
+// Load makes a profile of a module and a permit text, outside of any registry; give it back with Release. from names the
+// text in errors, "" when there is none.
+func Load(ctx context.Context, load Loader, name string, wasm []byte, from string, permits []byte) (*Profile, error) {
+	if !profileName.MatchString(name) {
+		return nil, errName
+	}
+	f := file{name: name, path: name + wasmSuffix, wasm: wasm, toml: permits, permitsFrom: from}
+	return newProfile(ctx, load, f, slog.Default())
+}

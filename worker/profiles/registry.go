@@ -2,15 +2,10 @@ package profiles
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 )
 
@@ -19,10 +14,18 @@ type Registry struct {
 	load Loader
 	log  *slog.Logger
 
-	scanning sync.Mutex         // one Scan at a time; guards refused
-	refused  map[string]refusal // by path: modules that the loader refused
+	catalog Catalog // nil: the folder alone says what is served
+
+	scanning sync.Mutex          // one Scan at a time; guards what follows
+	refused  map[string]refusal  // by path: modules that the loader refused
+	seen     map[string]sighting // by path
+	watching bool                // there was a scan: what is not as it was seen then was changed by somebody
+
+	recalling sync.Mutex // guards versions
+	versions  []*Profile // not the present ones, for turns that began with them; the last used comes last
 
 	mu       sync.RWMutex
+	dir      string // of the last scan
 	profiles map[string]*Profile
 	problems map[string][]Problem // by folder
 }
@@ -37,13 +40,15 @@ type refusal struct {
 type Problem struct {
 	File   string // path
 	Err    error  // what is wrong, and the fix
-	Served bool   // an earlier version of the profile is still served
+	Served bool   // another version of the profile is served
+
+	name string // of the profile
 }
 
 func (p Problem) String() string {
 	s := p.File + ": " + p.Err.Error()
 	if p.Served {
-		s += " (the version before it is still served)"
+		s += " (another version is still served)"
 	}
 	return s
 }
@@ -55,100 +60,40 @@ func New(load Loader, log *slog.Logger) *Registry {
 	}
 	return &Registry{
 		load: load, log: log,
-		refused: make(map[string]refusal), profiles: make(map[string]*Profile), problems: make(map[string][]Problem),
+		refused: make(map[string]refusal), seen: make(map[string]sighting), profiles: make(map[string]*Profile), problems: make(map[string][]Problem),
 	}
 }
 
-// Scan makes the registry serve what is in the folder now: new and changed files are loaded, profiles of removed
-// files are dropped. What is wrong with a file goes into Problems. Several folders may be scanned, each by itself.
-func (r *Registry) Scan(ctx context.Context, dir string) error {
-	r.scanning.Lock()
-	defer r.scanning.Unlock()
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return fmt.Errorf("profiles: scan: %w", err)
-	}
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("profiles: scan: the plugins folder %s does not exist: create it, or name another one", dir)
-	}
-	if err != nil {
-		return fmt.Errorf("profiles: scan: %w", err)
-	}
-	present := make(map[string]bool) // names of files
-	for _, e := range entries {
-		present[e.Name()] = true
-	}
-	var problems []Problem
-	for _, base := range slices.Sorted(maps.Keys(present)) {
-		path := filepath.Join(dir, base)
-		switch {
-		case strings.HasPrefix(base, "."): // hidden, or on its way to its name
-		case strings.HasSuffix(base, wasmSuffix):
-			if err := r.scanFile(ctx, path); err != nil {
-				problems = append(problems, Problem{File: path, Err: err, Served: r.serves(path)})
-			}
-			if ctx.Err() != nil {
-				return fmt.Errorf("profiles: scan: %w", context.Cause(ctx))
-			}
-		case strings.HasSuffix(base, tomlSuffix) && !present[strings.TrimSuffix(base, tomlSuffix)+wasmSuffix]:
-			problems = append(problems, Problem{File: path, Err: fmt.Errorf("no %s stands beside it", strings.TrimSuffix(base, tomlSuffix)+wasmSuffix)})
-		}
-	}
-	r.drop(func(p *Profile) bool { return filepath.Dir(p.file.path) == dir && !present[filepath.Base(p.file.path)] })
-	maps.DeleteFunc(r.refused, func(path string, _ refusal) bool {
-		return filepath.Dir(path) == dir && !present[filepath.Base(path)]
-	})
-	r.note(dir, problems)
-	return nil
-}
+// Share makes all nodes of a catalog serve the same profiles. Call it before the first Scan.
+func (r *Registry) Share(c Catalog) { r.catalog = c }
 
-// scanFile serves one file if it is not served as it is.
-func (r *Registry) scanFile(ctx context.Context, path string) error {
-	f, err := readFiles(path)
-	if err != nil {
-		return err
-	}
+// present gives the profile that is served, or nil.
+func (r *Registry) present(name string) *Profile {
 	r.mu.RLock()
-	old := r.profiles[f.name]
-	r.mu.RUnlock()
-	switch {
-	case old != nil && old.file.path != path:
-		return fmt.Errorf("%s serves this profile already: remove one of the two", old.file.path)
-	case old != nil && old.file.content == f.content:
-		return nil
-	}
-	if before, ok := r.refused[path]; ok && before.seen == f.sighting() {
-		return before.err
-	}
-	p, err := newProfile(ctx, r.load, f, r.log)
-	if err != nil {
-		var own *loadError
-		if errors.As(err, &own) && ctx.Err() == nil {
-			r.refused[path] = refusal{f.sighting(), err}
-		}
-		return err
-	}
-	delete(r.refused, path)
+	defer r.mu.RUnlock()
+	return r.profiles[name]
+}
+
+// serve makes a profile the one that Get gives.
+func (r *Registry) serve(p *Profile) {
 	r.mu.Lock()
-	r.profiles[f.name] = p
+	old := r.profiles[p.Name]
+	r.profiles[p.Name] = p
 	r.mu.Unlock()
-	r.log.Info("profile is served", "profile", p.Name, "digest", p.Digest, "file", path, "replaced", old != nil)
+	r.log.Info("profile is served", "profile", p.Name, "digest", p.Digest, "file", p.source(), "replaced", old != nil)
+	if r.catalog != nil {
+		r.catalog.Note(p.Name, "info", fmt.Sprintf("served: version %q, digest %.12s, from %s", p.Manifest.Version, p.Digest, p.source()))
+	}
 	if old != nil {
 		old.Release()
 	}
-	return nil
 }
 
-func (r *Registry) serves(path string) bool {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	for _, p := range r.profiles {
-		if p.file.path == path {
-			return true
-		}
+// refuse spares the loader what it has refused, until it changes.
+func (r *Registry) refuse(ctx context.Context, key string, f file, err error) {
+	if isOwn(err) && ctx.Err() == nil {
+		r.refused[key] = refusal{f.sighting(), err}
 	}
-	return false
 }
 
 // drop stops serving the profiles that gone picks.
@@ -164,6 +109,9 @@ func (r *Registry) drop(gone func(*Profile) bool) {
 	r.mu.Unlock()
 	for _, p := range dropped {
 		r.log.Info("profile is dropped", "profile", p.Name, "digest", p.Digest)
+		if r.catalog != nil {
+			r.catalog.Note(p.Name, "info", fmt.Sprintf("no longer served: digest %.12s", p.Digest))
+		}
 		p.Release()
 	}
 }
@@ -177,6 +125,9 @@ func (r *Registry) note(dir string, problems []Problem) {
 	for _, p := range problems {
 		if !slices.ContainsFunc(before, func(b Problem) bool { return b.String() == p.String() }) {
 			r.log.Warn("plugin file is refused", "file", p.File, "error", p.Err, "still_served", p.Served)
+			if r.catalog != nil && p.name != "" {
+				r.catalog.Note(p.name, "error", p.String())
+			}
 		}
 	}
 }
@@ -192,7 +143,7 @@ func (r *Registry) Get(name string) (*Profile, error) {
 	unknown := &ErrUnknownProfile{Name: name, Known: slices.Sorted(maps.Keys(r.profiles))}
 	for _, problems := range r.problems {
 		for _, p := range problems {
-			if filepath.Base(p.File) == name+wasmSuffix {
+			if p.name == name {
 				unknown.Problem = p.Err
 			}
 		}
@@ -223,4 +174,10 @@ func (r *Registry) Close() {
 	r.scanning.Lock()
 	defer r.scanning.Unlock()
 	r.drop(func(*Profile) bool { return true })
+	r.recalling.Lock()
+	defer r.recalling.Unlock()
+	for _, p := range r.versions {
+		p.Release()
+	}
+	r.versions = nil
 }

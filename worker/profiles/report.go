@@ -37,9 +37,25 @@ func (r *Registry) Report() []Report {
 	return all
 }
 
+// NewReport compares what a module requests with a permit text, for who has not loaded the module. from names the text in
+// errors.
+func NewReport(name, digest string, manifest hostabi.Manifest, from string, text []byte) (Report, error) {
+	permits, err := ParsePermits(from, text)
+	if err != nil {
+		return Report{}, err
+	}
+	client, secrets, err := permits.network()
+	if err != nil {
+		return Report{}, err
+	}
+	defer client.Close()
+	p := Profile{Name: name, Digest: digest, Manifest: manifest, Permits: permits, Egress: client, Secrets: secrets, file: file{path: from}}
+	return p.report(), nil
+}
+
 func (p *Profile) report() Report {
 	return Report{
-		Name: p.Name, Version: p.Manifest.Version, Digest: p.Digest, File: p.file.path,
+		Name: p.Name, Version: p.Manifest.Version, Digest: p.Digest, File: p.source(),
 		Lines:    slices.Concat(p.httpLines(), p.procLines(), p.limitLines()),
 		Settings: p.Permits.Limits.Settings(),
 	}

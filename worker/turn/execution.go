@@ -33,8 +33,9 @@ type execution struct {
 	// The guest's goroutine only.
 	request  []byte
 	digests  digester
-	past     []entry // of the journal that this attempt replays
-	n        int     // number of the next call
+	rows     []store.Journal // read, not unpacked yet
+	past     []entry         // of the journal that this attempt replays
+	n        int             // number of the next call
 	now      int64
 	random   *rand.ChaCha8
 	streams  map[uint32]*stream

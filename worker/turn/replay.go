@@ -15,6 +15,22 @@ import (
 // errAsk ends an execution whose profile wants an operator to decide about calls in doubt.
 var errAsk = errors.New("turn: an outside call is in doubt")
 
+// engage gets the turn's backend: of the module that it began with, when there is a journal to go on with.
+func (x *execution) engage(ctx context.Context) (Backend, error) {
+	if !*x.claim.Resume || x.runner.Pinned == nil {
+		return x.runner.Backend(ctx, *x.claim.Profile)
+	}
+	var err error
+	if x.rows, err = x.runner.Store.Journal(ctx, *x.claim.ProcessID); err != nil {
+		return Backend{}, err
+	}
+	_, h, err := unpack(x.rows)
+	if err != nil { // load says so
+		return x.runner.Backend(ctx, *x.claim.Profile)
+	}
+	return x.runner.Pinned(ctx, *x.claim.Profile, h.Module)
+}
+
 // begin makes the turn request, or takes it from the journal of an earlier attempt together with all that follows.
 func (x *execution) begin(ctx context.Context) error {
 	if *x.claim.Resume {
@@ -54,12 +70,14 @@ func (x *execution) begin(ctx context.Context) error {
 
 // load reads the journal. It returns why it cannot be replayed here, if so.
 func (x *execution) load(ctx context.Context) (why string, err error) {
-	rows, err := x.runner.Store.Journal(ctx, *x.claim.ProcessID)
-	if err != nil {
-		return "", err
+	if x.rows == nil {
+		if x.rows, err = x.runner.Store.Journal(ctx, *x.claim.ProcessID); err != nil {
+			return "", err
+		}
 	}
 	var h head
-	x.past, h, err = unpack(rows)
+	x.past, h, err = unpack(x.rows)
+	x.rows = nil
 	switch {
 	case err != nil:
 		return err.Error(), nil

@@ -63,6 +63,9 @@ type Config struct {
 	// Backend gives the profile by name, once there is room for one more turn of it, or an error when this node does
 	// not have it.
 	Backend func(ctx context.Context, name string) (Backend, error)
+	// Pinned is Backend with the module that a turn began with, Backend.Digest, or, where nobody has that any more, with
+	// the present one. nil: Backend.
+	Pinned func(ctx context.Context, name, digest string) (Backend, error)
 	// Observe, if set, is told of each attempt that has ended here. Many call it at once.
 	Observe func(Done)
 	// Fault, if set, is told where turns stand, by the goroutine that stands there. For a harness.
@@ -173,7 +176,7 @@ func (r *Runner) unregister(x *execution) {
 
 // execute runs the guest of a registered execution and decides what becomes of the turn.
 func (r *Runner) execute(x *execution) (v verdict) {
-	b, err := r.Backend(x.ctx, *x.claim.Profile)
+	b, err := x.engage(x.ctx)
 	switch {
 	case x.ctx.Err() != nil:
 		if err == nil {
