@@ -47,8 +47,10 @@ begin
                                'accept_input', 'session_put', 'session_control', 'session_list', 'session_summary', 'session_trace', 'mark_read', 'forget_reader',
                                'receipts', 'create_run', 'finish_run', 'cancel_run', 'create_command', 'cancel_command',
                                'runner_jobs', 'health', 'gauges', 'findings', 'contract',
-                               'kv_get', 'kv_put', 'kv_list', 'put_snapshot', 'profile_health', 'recover', 'recover_all', 'release_quarantine', 'prune', 'retention_put',
-                               'plugin_put', 'plugin_describe', 'journalled', 'plugin_remove', 'plugins', 'plugin_module', 'permit', 'permits', 'unpinned_modules', 'plugin_lines']),
+                               'kv_get', 'kv_put', 'kv_list', 'put_snapshot', 'profile_health', 'recover', 'recover_all', 'release_quarantine', 'prune', 'retention_put']),
+      ('towpath_operator towpath_worker', array['plugin_put', 'plugin_describe', 'journalled', 'plugin_remove', 'plugins', 'plugin_module', 'permits', 'plugin_lines']),
+      ('towpath_operator', array['permit', 'unpinned_modules']),
+      ('towpath_worker', array['plugin_note']),
       ('towpath_reader', array['events', 'process', 'recent', 'processes_list', 'await_output', 'changes', 'changes_now',
                                'session_list', 'session_summary', 'session_trace', 'mark_read', 'forget_reader', 'receipts', 'runner_jobs', 'health', 'gauges', 'findings', 'contract']),
       ('towpath_worker', array['submit', 'submit_many', 'steer', 'answer', 'interrupt', 'cancel', 'events', 'process', 'profile_put', 'sweep',
@@ -59,8 +61,8 @@ begin
                                'receipts', 'create_run', 'finish_run', 'cancel_run', 'create_command', 'cancel_command',
                                'runner_jobs', 'health', 'gauges', 'findings', 'contract',
                                'kv_put', 'kv_list', 'put_snapshot', 'stage_inputs', 'atomic_apply', 'ack_command', 'finish_command', 'runner_job_put', 'node_describe', 'profile_health', 'usage_put',
-                               'recover', 'recover_all', 'prune',
-                               'plugin_put', 'plugin_describe', 'journalled', 'plugin_remove', 'plugins', 'plugin_module', 'permits', 'plugin_note', 'plugin_lines'])
+                               'recover', 'recover_all', 'prune'])
+    ) v(role, names) join pg_roles p on p.rolname = any(string_to_array(v.role, ' '))
   loop
     execute (select string_agg(format('grant execute on function %s to %I;', p.oid::regprocedure, f.role), ' ')
              from pg_proc p where p.pronamespace = 'towpath'::regnamespace and p.proname = any(f.names));
