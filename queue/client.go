@@ -34,6 +34,8 @@ type Config struct {
 	Logger *slog.Logger
 	// SoftStop is how long jobs may go on by themselves once the client stops. Default: 10 s.
 	SoftStop time.Duration
+	// GCEvery is how often a gc job is inserted. Default: 5 minutes.
+	GCEvery time.Duration
 	// Handlers by kind. A job of a kind that has none is cancelled, saying so.
 	Handlers map[Kind]Handler
 	// Observe, if set, is told of each delivery once its handler has ended. Many call it at once.
@@ -85,7 +87,7 @@ func New(config Config) (*Client, error) {
 		Schema:               c.config.Schema,
 		Queues:               queues,
 		Workers:              workers,
-		PeriodicJobs:         schedule(config.Handlers),
+		PeriodicJobs:         schedule(config.Handlers, cmp.Or(config.GCEvery, 5*time.Minute)),
 		PollOnly:             config.Pooled,
 		Logger:               slog.New(quiet{c.config.Logger.Handler()}),
 		RescueStuckJobsAfter: rescueAfter,

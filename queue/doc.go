@@ -18,6 +18,7 @@
 //	prune                 gc         {}, or {"cutoff"?, "filter"?, "watermark"?, "dry_run"?}: see towpath.prune
 //	wake                  lifecycle  {"session"}: see [WakeArgs]
 //	scan_plugins          gc         {}
+//	storage               gc         {"action": create or refresh, "session", …}: towpath.storage_create makes them
 //
 // A handler gets the args as they are stored: what they mean is decided by SQL alone, so odd args fail in one place,
 // with one message.

@@ -20,6 +20,7 @@ const (
 	GC          Kind = "gc"
 	Prune       Kind = "prune"
 	ScanPlugins Kind = "scan_plugins"
+	Storage     Kind = "storage"
 )
 
 // The queues, as --queues names them.
@@ -47,6 +48,7 @@ var traits = []trait{
 	{GC, Upkeep, 15 * time.Minute},
 	{Prune, Upkeep, 15 * time.Minute},
 	{ScanPlugins, Upkeep, time.Minute},
+	{Storage, Upkeep, 15 * time.Minute},
 }
 
 // Kinds lists all job kinds.

@@ -11,7 +11,6 @@ import (
 
 const (
 	sweepEvery  = 15 * time.Second
-	gcEvery     = 5 * time.Minute
 	pruneEvery  = time.Hour
 	sweepKeptTo = time.Hour
 )
@@ -23,7 +22,7 @@ var live = []rivertype.JobState{
 }
 
 // schedule lists the periodic jobs that the leader inserts, each also when it becomes leader.
-func schedule(handlers map[Kind]Handler) []*river.PeriodicJob {
+func schedule(handlers map[Kind]Handler, gcEvery time.Duration) []*river.PeriodicJob {
 	periodic := func(kind Kind, every time.Duration) *river.PeriodicJob {
 		return river.NewPeriodicJob(river.PeriodicInterval(every), func() (river.JobArgs, *river.InsertOpts) {
 			return args{kind}, &river.InsertOpts{

@@ -14,6 +14,7 @@
 //
 //	session ─┬─ session_kv          snapshot, key by key
 //	         ├─ cursor              how far a reader has read
+//	         ├─ storage             where its files are
 //	         ├─ input ── input_content
 //	         └─ process ─┬─ lease   who executes it now        river_job ── its transport, by process.river_job_id
 //	                     ├─ attempt one execution on one node  runner_job ── what was started outside for a run
@@ -39,6 +40,7 @@
 //	plugin_log          its writer, beyond 500 lines of a profile
 //	session             prune, past retention, when it has no process and none is shared with it, leaving a tombstone
 //	session_kv, cursor  with the session; a reader also by forget_reader
+//	storage             with the session; its files: gc, past retention or asked for
 //	process             prune, past retention, leaving a tombstone
 //	lease               release, finish or sweep: the row exists only while somebody executes
 //	attempt, event      with the process
@@ -86,6 +88,7 @@
 //	TW40R     resync               410   the change feed has begun anew since this cursor
 //	TW40V     stale version        412   the snapshot is at another version than the caller's
 //	TW410     pruned               410   there was such a process, or such a key, and it is no longer retained
+//	TW41E     evicted              410   the session's files were removed, and it takes no more work
 //	TW413     too large            413   content, nesting or a key beyond the stated limit
 //	TW423     quarantined          423   the session is damaged and waits for an operator
 //	TW429     limit                429   as many as there may be are there already

@@ -19,6 +19,7 @@ var (
 	ErrResync      = errors.New("the feed has begun anew")   // TW40R
 	ErrStale       = errors.New("version is not the newest") // TW40V
 	ErrPruned      = errors.New("no longer retained")        // TW410
+	ErrEvicted     = errors.New("storage is evicted")        // TW41E
 	ErrTooLarge    = errors.New("too large")                 // TW413
 	ErrQuarantined = errors.New("session is quarantined")    // TW423
 	ErrLimit       = errors.New("limit reached")             // TW429
@@ -26,7 +27,7 @@ var (
 
 var sentinels = map[string]error{
 	"TW400": ErrInvalid, "TW403": ErrDenied, "TW404": ErrNotFound, "TW409": ErrConflict, "TW40I": ErrIdempotency,
-	"TW40L": ErrFence, "TW40R": ErrResync, "TW40V": ErrStale, "TW410": ErrPruned, "TW413": ErrTooLarge, "TW423": ErrQuarantined,
+	"TW40L": ErrFence, "TW40R": ErrResync, "TW40V": ErrStale, "TW410": ErrPruned, "TW41E": ErrEvicted, "TW413": ErrTooLarge, "TW423": ErrQuarantined,
 	"TW429": ErrLimit,
 }
 

@@ -15,7 +15,7 @@ func init() {
 		{name: "locked rows are waited for", file: "functions/prune.sql", old: "where p.no = any(doomed) order by p.no for update skip locked", new: "where p.no = any(doomed) order by p.no for update nowait", run: "TestAReaderAndAPruneDoNotWaitForEachOther"},
 		{name: "a birth is overlooked", file: "functions/prune.sql", old: "for update skip locked) x;\n    -- Read after the lock", new: ") x;\n    -- Read after the lock", run: "TestAPruneBesideABirth|TestTwoPrunesAtOnceShareTheWork|TestAReaderAndAPruneDoNotWaitForEachOther"},
 		{name: "a session goes under its turns", file: "functions/prune.sql", old: "and not exists (select 1 from towpath.process p where p.session_id = s.id\n                      and not (dry_run", new: "and not exists (select 1 from towpath.process p where p.session_id = s.id and false\n                      and not (dry_run", run: model + "|TestAPruneBesideASubmit"},
-		{name: "a session goes that is shared with", file: "functions/prune.sql", old: "where h.scope like 'session:%' and split_part(substr(h.scope, 9), '/frame:', 1) = s.id\n", new: "where false\n", run: model},
+		{name: "a session goes that is shared with", file: "functions/prune.sql", old: "(select h.process_no from towpath.share h where h.session_id = s.id\n", new: "(select h.process_no from towpath.share h where false\n", run: model},
 		{name: "no tombstone", file: "functions/prune.sql", old: "from towpath.process p where p.no = any(doomed)\n    on conflict", new: "from towpath.process p where false\n    on conflict", run: "TestWhatWasPrunedIsToldFromWhatNeverWas"},
 		{name: "usage is not summed", file: "functions/prune.sql", old: "from gone g group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5", new: "from gone g where false group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5", run: "TestUsageIsSummedBeforeItGoes"},
 		{name: "a day's sum is overwritten", file: "functions/prune.sql", old: "set responses = d.responses + excluded.responses,", new: "set responses = excluded.responses,", run: "TestUsageIsSummedBeforeItGoes"},
@@ -25,5 +25,17 @@ func init() {
 		{name: "any time will do", file: "functions/retention.sql", old: "if v::interval < least::interval then", new: "if false then", run: "TestRetentionIsByTenantAndProfile"},
 		{name: "pruned is unknown", file: "functions/tombstone.sql", old: "select * into g from towpath.tombstone x where x.kind = 'process' and x.id = process_id;\n  if found then", new: "if false then", run: "TestWhatWasPrunedIsToldFromWhatNeverWas"},
 		{name: "a pruned key is free", file: "functions/tombstone.sql", old: "or key is not null and x.tenant", new: "or false and x.tenant", run: "TestAKeyOutlivesItsProcess"},
+	}...)
+}
+
+func init() {
+	owned = append(owned, "functions/storage.sql")
+	mutants = append(mutants, []mutant{
+		{name: "what is evicted comes back", file: "functions/storage.sql", old: "when 'evicting' then new.storage = 'evicted' end, false) then", new: "else true end, false) then", run: "TestStorageGoesOneWay"},
+		{name: "a refresh of what is evicted counts", file: "functions/storage.sql", old: "where x.session_id = s.id and s.storage = 'provisioned';", new: "where x.session_id = s.id;", run: "TestStorageGoesOneWay"},
+		{name: "evicted sessions work", file: "functions/enter_session.sql", old: "    perform towpath.check_storage(s);\n", new: "    null;\n", run: "TestASessionWhoseFilesAreGoneTakesNoWork"},
+		{name: "files go by hand under a turn", file: "functions/storage.sql", old: "    if s.active_process is not null then\n", new: "    if false then\n", run: "TestWhatExpiresIsEvictedUnlessItsSessionWorks"},
+		{name: "trouble is success", file: "functions/storage.sql", old: "  if trouble is null then\n", new: "  if true then\n", run: "TestStorageGoesOneWay"},
+		{name: "turns run without their files", file: "functions/claim.sql", old: "x.evicted_at is null and not x.shared", new: "false", run: "TestATurnRunsWhereItsFilesAre"},
 	}...)
 }

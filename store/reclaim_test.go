@@ -32,6 +32,7 @@ var makers = []struct{ table, make, end string }{
 	{table: "usage_day", make: `insert into towpath.usage_day (day, tenant, project, profile, model, responses, unknown) values ('2026-01-01', 't', 'j', 'p', 'm', 1, 0)`},
 	{table: "child", make: `select towpath.daemon_claim(towpath.daemon_start('ollama'), 1, null, 'n', gen_random_uuid(), '1 minute', 'm', 'b')`,
 		end: `select towpath.daemon_stop('ollama'), towpath.daemon_exit(l.process_no, l.fence, 'end') from towpath.child c join towpath.lease l using (process_no)`},
+	{table: "storage", make: `select towpath.session_put('filed', 'p'), towpath.storage_put('filed', 'dir', 'r', true, 'n')`},
 	{table: "tombstone", make: `insert into towpath.tombstone (kind, id, no, status, tenant, project, pruned_at) values ('process', 'long gone', 0, 'completed', 't', 'j', towpath.now())`},
 }
 
@@ -87,6 +88,7 @@ func TestEveryTableIsReclaimed(t *testing.T) {
 	for range 3 { // journal and nodes, processes and sessions, tombstones
 		w.shift("500 days")
 		w.sweep()
+		w.exec("select towpath.storage_gone(d.session) from towpath.storage_due('{r}') d") // as gc does, having removed the files
 		w.pruned(store.Prune{})
 	}
 	var left []string

@@ -14,6 +14,8 @@ const (
 	ActionRun    = "run"    // the lease is ours: execute
 	ActionQueued = "queued" // submitted; an earlier turn of its session comes first
 	ActionSkip   = "skip"   // nothing to do, Detail says why
+
+	ActionElsewhere = "elsewhere" // only a node with the files of its session may
 )
 
 // Claim is what one River job led to. Only Action and Detail are set unless Action is ActionRun.

@@ -22,6 +22,7 @@ import (
 	"github.com/towpath/towpath/store"
 	"github.com/towpath/towpath/worker/monitor"
 	"github.com/towpath/towpath/worker/profiles"
+	"github.com/towpath/towpath/worker/storage"
 	"github.com/towpath/towpath/worker/turn"
 )
 
@@ -47,6 +48,10 @@ type Config struct {
 	UpgradeCheck int
 	// Cache keeps compiled modules, 0700. Default: a temporary folder.
 	Cache string
+	// Storage is the root of the sessions' directories. Default: none, and children work in folders that go with them.
+	Storage *storage.Root
+	// GCEvery is how often what nobody needs any more is collected. Default: 5 minutes.
+	GCEvery time.Duration
 	// LeaseTTL is how long a node may be silent before others take its turns. Default: 30 s.
 	LeaseTTL time.Duration
 	// SoftStop is how long running turns may go on by themselves once the node stops. Default: 10 s.
@@ -83,6 +88,7 @@ func Run(ctx context.Context, cfg Config) error {
 		cfg.NodeID = fmt.Sprintf("%s-%d", name, os.Getpid())
 	}
 	cfg.LeaseTTL = cmp.Or(cfg.LeaseTTL, 30*time.Second)
+	cfg.GCEvery = cmp.Or(cfg.GCEvery, 5*time.Minute)
 	cfg.SoftStop = cmp.Or(cfg.SoftStop, 10*time.Second)
 	cfg.HardStop = cmp.Or(cfg.HardStop, 10*time.Second)
 	if len(cfg.Queues) == 0 {
@@ -154,6 +160,15 @@ func Run(ctx context.Context, cfg Config) error {
 			}
 		},
 	}
+	waste := &collector{store: db, node: node, root: cfg.Storage, cache: eng, log: cfg.Logger, every: cfg.GCEvery, temp: os.TempDir(), wake: make(chan struct{}, 1)}
+	files := folders{db, cfg.Storage}
+	turns.Collect = waste.nudge
+	if cfg.Storage != nil {
+		turns.Dir = files.dir
+		if err := db.SetRoots(ctx, node, []string{cfg.Storage.ID}); err != nil {
+			return fmt.Errorf("worker: %w", err)
+		}
+	}
 	if cfg.Turns != nil {
 		cfg.Turns(&turns)
 	}
@@ -172,17 +187,19 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	client, err := queue.New(queue.Config{
 		Pool: cfg.Pool, Schema: cfg.RiverSchema, Queues: cfg.Queues, NodeID: cfg.NodeID, Pooled: cfg.Pooled,
-		Concurrency: map[string]int{queue.Turns: cfg.TurnConcurrency}, Logger: cfg.Logger, SoftStop: cfg.SoftStop,
+		Concurrency: map[string]int{queue.Turns: cfg.TurnConcurrency}, Logger: cfg.Logger, SoftStop: cfg.SoftStop, GCEvery: cfg.GCEvery,
 		Observe: func(d queue.Done) {
 			if watched != nil {
 				watched.Job(d)
 			}
 		},
 		Handlers: map[queue.Kind]queue.Handler{
-			queue.Turn:  func(ctx context.Context, job queue.Job) error { return answer(runner.Handle(ctx, job.ID, job.Args)) },
-			queue.Wake:  func(ctx context.Context, job queue.Job) error { return wake(ctx, db, job.Args) },
-			queue.Sweep: func(ctx context.Context, _ queue.Job) error { return sweep(ctx, db, cfg.LeaseTTL) },
-			queue.Prune: func(ctx context.Context, job queue.Job) error { return prune(ctx, db, job.Args) },
+			queue.Turn:    func(ctx context.Context, job queue.Job) error { return answer(runner.Handle(ctx, job.ID, job.Args)) },
+			queue.Wake:    func(ctx context.Context, job queue.Job) error { return wake(ctx, db, job.Args) },
+			queue.Sweep:   func(ctx context.Context, _ queue.Job) error { return sweep(ctx, db, cfg.LeaseTTL) },
+			queue.Prune:   func(ctx context.Context, job queue.Job) error { return prune(ctx, db, job.Args) },
+			queue.GC:      func(ctx context.Context, _ queue.Job) error { return waste.handle(ctx) },
+			queue.Storage: func(ctx context.Context, job queue.Job) error { return files.handle(ctx, job.Args) },
 		},
 	})
 	if err != nil {
@@ -194,6 +211,7 @@ func Run(ctx context.Context, cfg Config) error {
 	loops.Go(func() { shared.listen(running, cfg.Pooled, wake) })
 	loops.Go(func() { shared.write(running) })
 	loops.Go(func() { registry.Watch(running, cfg.Plugins, wake) })
+	loops.Go(func() { waste.run(running, cfg.Pooled) })
 	if !cfg.Pooled {
 		loops.Go(func() { alive.run(running) })
 	}
@@ -257,6 +275,9 @@ func backend(ctx context.Context, p *profiles.Profile, room *capacity, watched *
 func answer(err error) error {
 	if err == nil {
 		return nil
+	}
+	if errors.Is(err, turn.ErrElsewhere) {
+		return queue.Snooze(elsewhereFor)
 	}
 	var refusal *store.Error
 	if errors.As(err, &refusal) && !errors.Is(err, store.ErrFence) {

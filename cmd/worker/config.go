@@ -31,6 +31,10 @@ type config struct {
 	Plugins         string        `env:"TOWPATH_PLUGINS" flag:"plugins" help:"folder of the profiles, NAME.wasm and NAME.toml; empty: plugins beside this program"`
 	UpgradeCheck    int           `env:"TOWPATH_UPGRADE_CHECK" flag:"upgrade-check" envDefault:"0" help:"before a file in the plugins folder replaces a module: run so many of the profile's last turns on it from their journals, and refuse one that does something else"`
 	Cache           string        `env:"TOWPATH_CACHE_DIR" flag:"cache-dir" help:"folder of compiled profiles, private to this user; empty: towpath in the user's cache folder"`
+	Storage         string        `env:"TOWPATH_STORAGE" flag:"storage" help:"folder of the sessions' directories, private to this user, where the children of their turns work; empty: each child has a folder that goes with it"`
+	StorageShared   bool          `env:"TOWPATH_STORAGE_SHARED" flag:"storage-shared" envDefault:"false" help:"every node reaches the same files in its --storage; else a session stays on the nodes that have its files"`
+	StorageQuota    size          `env:"TOWPATH_STORAGE_QUOTA" flag:"storage-quota" envDefault:"0" help:"files of a session above which its turns start no child, such as 2GiB; 0: no limit"`
+	GCEvery         time.Duration `env:"TOWPATH_GC_EVERY" flag:"gc-every" envDefault:"5m" help:"how often what nobody needs any more is collected"`
 	NodeID          string        `env:"TOWPATH_NODE_ID" flag:"node-id" help:"name of this node, unlike that of any other running one; empty: host name and process id"`
 	TurnConcurrency int           `env:"TOWPATH_TURNS" flag:"turns" envDefault:"100" help:"turns that run at the same time"`
 	MemoryBudget    size          `env:"TOWPATH_MEMORY" flag:"memory" envDefault:"0" help:"memory of all running guests together, such as 2GiB; 0: the machine's"`
@@ -153,6 +157,7 @@ func (c config) check() error {
 		{"--lease-ttl (TOWPATH_LEASE_TTL)", c.LeaseTTL, time.Second},
 		{"--soft-stop (TOWPATH_SOFT_STOP)", c.SoftStop, time.Millisecond},
 		{"--hard-stop (TOWPATH_HARD_STOP)", c.HardStop, time.Millisecond},
+		{"--gc-every (TOWPATH_GC_EVERY)", c.GCEvery, time.Second},
 		{"--connect-timeout (TOWPATH_CONNECT_TIMEOUT)", c.ConnectTimeout, 0},
 	} {
 		if d.value < d.least {

@@ -241,7 +241,7 @@ func cmdNode(ts *testscript.TestScript, neg bool, args []string) {
 // scriptVariables reach a node.
 var scriptVariables = []string{
 	"PATH", "HOME", "TMPDIR", "DATABASE_URL", "RIVER_SCHEMA", "DEEPSEEK_API_KEY", "OPENAI_API_KEY",
-	"TOWPATH_DATA_DIR", "TOWPATH_PLUGINS", "TOWPATH_CACHE_DIR", "TOWPATH_LOG_LEVEL", "TOWPATH_POOLED",
+	"TOWPATH_DATA_DIR", "TOWPATH_PLUGINS", "TOWPATH_CACHE_DIR", "TOWPATH_STORAGE", "TOWPATH_LOG_LEVEL", "TOWPATH_POOLED",
 }
 
 func (n *node) read(pipe io.Reader) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/towpath/towpath/store"
 	"github.com/towpath/towpath/worker"
+	"github.com/towpath/towpath/worker/storage"
 )
 
 // run is a node, from the first connection to the clean stop.
@@ -51,10 +52,17 @@ func run(ctx context.Context, cfg config, logs io.Writer) (err error) {
 	if cfg.Plugins == "" {
 		log.Warn("there is no plugins folder: only what `worker plugin add` or another node put into the database is served", "setting", "TOWPATH_PLUGINS")
 	}
+	var root *storage.Root
+	if cfg.Storage != "" {
+		if root, err = storage.Open(cfg.Storage, cfg.StorageShared, int64(cfg.StorageQuota)); err != nil {
+			return &usageError{err: err, hint: "--storage (TOWPATH_STORAGE) names a folder for nothing else"}
+		}
+		defer root.Close()
+	}
 	err = worker.Run(node, worker.Config{
 		Pool: pool, RiverSchema: cfg.RiverSchema, Queues: cfg.Queues, Pooled: cfg.Pooled,
 		NodeID: cfg.NodeID, Version: version(),
-		Plugins: cfg.Plugins, UpgradeCheck: cfg.UpgradeCheck, Cache: cfg.Cache,
+		Plugins: cfg.Plugins, UpgradeCheck: cfg.UpgradeCheck, Cache: cfg.Cache, Storage: root, GCEvery: cfg.GCEvery,
 		LeaseTTL: cfg.LeaseTTL, SoftStop: cfg.SoftStop, HardStop: cfg.HardStop,
 		TurnConcurrency: cfg.TurnConcurrency, MemoryBudget: int64(cfg.MemoryBudget),
 		Monitor: cfg.Monitor,

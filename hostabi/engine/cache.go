@@ -133,7 +133,7 @@ func (c *cache) commit(dir, key string) (string, error) {
 
 // clean removes the longest unused entries beyond the limit, and what interrupted loads left. An entry that is removed
 // under a module in use does it no harm: its code was read at load.
-func (c *cache) clean() {
+func (c *cache) clean() (removed int) {
 	type entry struct {
 		path string
 		used time.Time
@@ -144,7 +144,7 @@ func (c *cache) clean() {
 	found, err := os.ReadDir(c.dir)
 	if err != nil {
 		c.log.Warn("cannot read the cache of compiled modules", "error", err)
-		return
+		return 0
 	}
 	for _, f := range found {
 		info, err := f.Info()
@@ -153,8 +153,8 @@ func (c *cache) clean() {
 		}
 		e := entry{filepath.Join(c.dir, f.Name()), info.ModTime(), size(filepath.Join(c.dir, f.Name()))}
 		if strings.HasPrefix(f.Name(), tempPrefix) {
-			if time.Since(e.used) > staleTemp {
-				c.remove(e.path)
+			if time.Since(e.used) > staleTemp && c.remove(e.path) {
+				removed++
 			}
 			continue
 		}
@@ -162,16 +162,21 @@ func (c *cache) clean() {
 	}
 	slices.SortFunc(entries, func(a, b entry) int { return cmp.Compare(a.used.UnixNano(), b.used.UnixNano()) })
 	for len(entries) > 1 && total > c.limit {
-		c.remove(entries[0].path)
+		if c.remove(entries[0].path) {
+			removed++
+		}
 		total -= entries[0].size
 		entries = entries[1:]
 	}
+	return removed
 }
 
-func (c *cache) remove(path string) {
-	if err := os.RemoveAll(path); err != nil {
+func (c *cache) remove(path string) bool {
+	err := os.RemoveAll(path)
+	if err != nil {
 		c.log.Warn("cannot remove a compiled module", "path", path, "error", err)
 	}
+	return err == nil
 }
 
 func size(dir string) int64 {

@@ -97,6 +97,7 @@ type Engine struct {
 	cache   *cache
 	self    string        // this program, to be started again as a child
 	temp    string        // directory to remove at Close
+	held    *os.File      // its lock
 	loading chan struct{} // holds a token while a module is loaded
 
 	mu      sync.Mutex
@@ -131,6 +132,9 @@ func New(ctx context.Context, config Config) (*Engine, error) {
 			return nil, fmt.Errorf("engine: temporary cache directory: %w", err)
 		}
 		e.temp, e.config.CacheDir = dir, dir
+		if e.held, err = hold(dir); err != nil {
+			return nil, errors.Join(fmt.Errorf("engine: temporary cache directory: %w", err), e.removeTemp())
+		}
 	}
 	if e.cache, err = openCache(e.config.CacheDir, e.config.CacheBytes, e.config.Logger); err != nil {
 		e.removeTemp()
@@ -139,10 +143,15 @@ func New(ctx context.Context, config Config) (*Engine, error) {
 	return e, nil
 }
 
+// Clean removes the compiled modules that were not used for longest, as far as the cache is above its limit, and what
+// interrupted loads left. It returns how many of both.
+func (e *Engine) Clean() int { return e.cache.clean() }
+
 func (e *Engine) removeTemp() error {
 	if e.temp == "" {
 		return nil
 	}
+	defer e.held.Close()
 	return os.RemoveAll(e.temp)
 }
 

@@ -8,6 +8,16 @@ import (
 	"syscall"
 )
 
+// hold locks a temporary directory until the file is closed: should this process be killed, whoever gets the lock knows
+// that the directory is nobody's.
+func hold(dir string) (*os.File, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	return f, syscall.Flock(int(f.Fd()), syscall.LOCK_SH)
+}
+
 // private refuses a directory that others may write to or that is not ours: its files become code of this process.
 func private(dir string) error {
 	info, err := os.Stat(dir)

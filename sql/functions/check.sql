@@ -106,6 +106,10 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   left join towpath.process p on p.no = j.process_no
   where p.no is null or j.first_n <> j.expected
   union all
+  select 'a session''s storage is where its row says', s.id, format('session %s, row from %s to %s', s.storage, x.evicting_at, x.evicted_at)
+  from towpath.session s left join towpath.storage x on x.session_id = s.id
+  where s.storage <> case when x.session_id is null then 'none' when x.evicting_at is null then 'provisioned' when x.evicted_at is null then 'evicting' else 'evicted' end
+  union all
   select 'what was pruned is gone', g.id, format('process %s is %s', p.no, p.status)
   from towpath.tombstone g join towpath.process p on p.id = g.id or p.no = g.no where g.kind = 'process'
   union all

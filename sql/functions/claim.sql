@@ -36,7 +36,7 @@ begin
   end if;
 end $$;
 comment on function towpath.claim(bigint, jsonb, text, uuid, interval) is
-'Takes the lease of the process that a River job names, or submits what a client''s job carries and then takes it. action: run, queued (waits in its session), skip (nothing to do, detail says why). words: poll at once, something was said to it already. resume: replay its journal first.';
+'Takes the lease of the process that a River job names, or submits what a client''s job carries and then takes it. action: run, queued (waits in its session), elsewhere (only nodes with the files of its session may), skip (nothing to do, detail says why). words: poll at once, something was said to it already. resume: replay its journal first.';
 
 create or replace function towpath.take(
   p towpath.process, job_id bigint, gen integer, node text, incarnation uuid, ttl interval,
@@ -62,6 +62,10 @@ begin
   end if;
   if p.class = 'run' then
     action := 'skip'; detail := 'a run acts through its turns'; return;
+  end if;
+  if exists (select 1 from towpath.storage x where x.session_id = p.session_id and x.evicted_at is null and not x.shared
+             and not exists (select 1 from towpath.node n where n.id = node and n.incarnation = take.incarnation and x.root = any(n.roots))) then
+    action := 'elsewhere'; detail := 'the files of its session are on another node'; return;
   end if;
   if p.attempt > 0 then
     select * into l from towpath.lease x where x.process_no = p.no;

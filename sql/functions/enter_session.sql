@@ -36,6 +36,9 @@ begin
   if s.runtime_state in ('retired', 'stopped', 'destroyed') then
     perform towpath.fail('TW409', format('session "%s" is %s and accepts no %s', s.id, s.runtime_state, what));
   end if;
+  if s.storage in ('evicting', 'evicted') then
+    perform towpath.check_storage(s);
+  end if;
 end $$;
 comment on function towpath.check_open(towpath.session, text) is 'Refuses new work where a session takes none.';
 

@@ -184,12 +184,14 @@ begin
       and s.updated_at < coalesce(cutoff, t - towpath.keep('sessions', s.tenant, s.profile))
       and (mark is null or (s.change_xid, 999999999999999999, s.id) <= (mark[2]::xid8, mark[3]::bigint, mark[4]))
       and filter <@ jsonb_build_object('tenant', s.tenant, 'project', s.project, 'profile', s.profile, 'session', s.id)
+      and s.storage in ('none', 'evicted')
       and not exists (select 1 from towpath.input i where i.session_id = s.id and i.finalized_at is null)
       and not exists (select 1 from towpath.process p where p.session_id = s.id
                       and not (dry_run and towpath.prunable(p, cutoff, filter, mark[2]::xid8, mark[3]::bigint)))
-      and not exists (select 1 from towpath.share h join towpath.process p on p.no = h.process_no
-                      where h.scope like 'session:%' and split_part(substr(h.scope, 9), '/frame:', 1) = s.id
-                      and not (dry_run and towpath.prunable(p, cutoff, filter, mark[2]::xid8, mark[3]::bigint)))
+      and not exists (select 1 from (select h.process_no from towpath.share h where h.session_id = s.id
+                                     union all select k.process_no from towpath.wake_target k where k.session_id = s.id) o
+                      join towpath.process p on p.no = o.process_no
+                      where not (dry_run and towpath.prunable(p, cutoff, filter, mark[2]::xid8, mark[3]::bigint)))
     order by s.created_at, s.id limit max) x;
   if picked is null then
     return jsonb_build_object('next', case when cutoff is null and filter = '{}' and mark is null then 'rest - ' end);
@@ -200,9 +202,11 @@ begin
     from (select s.id from towpath.session s where s.id = any(picked) order by s.id for update skip locked) x;
     select array_agg(x.id) into picked from unnest(picked) x(id) join towpath.session s using (id)
     where s.updated_at < coalesce(cutoff, t - towpath.keep('sessions', s.tenant, s.profile))
+      and s.storage in ('none', 'evicted')
       and not exists (select 1 from towpath.process p where p.session_id = s.id)
       and not exists (select 1 from towpath.input i where i.session_id = s.id and i.finalized_at is null)
-      and not exists (select 1 from towpath.share h where h.scope like 'session:%' and split_part(substr(h.scope, 9), '/frame:', 1) = s.id);
+      and not exists (select 1 from towpath.share h where h.session_id = s.id)
+      and not exists (select 1 from towpath.wake_target k where k.session_id = s.id);
     insert into towpath.tombstone as g (kind, id, status, tenant, project, profile, pruned_at)
     select 'session', s.id, s.runtime_state, s.tenant, s.project, s.profile, t from towpath.session s where s.id = any(picked)
     on conflict on constraint tombstone_pkey do update set status = excluded.status, tenant = excluded.tenant, project = excluded.project,
@@ -224,7 +228,7 @@ begin
   return report;
 end $$;
 comment on function towpath.prune_sessions(timestamptz, jsonb, text[], timestamptz, text, integer, boolean) is
-'One batch of sessions that have no process and no open input left, and with which none is shared, by the time they were opened.';
+'One batch of sessions that have no process, no open input and no files left, with which none is shared and which none wakes, by the time they were opened.';
 
 create or replace function towpath.prune_rest(max integer, dry_run boolean) returns jsonb
 language plpgsql volatile as $$

@@ -3,7 +3,7 @@ language sql immutable parallel safe as $$
   select case
     when kind = 'turn' then 'turns'
     when kind in ('start', 'stop', 'restart', 'health_check', 'sweep', 'wake') then 'lifecycle'
-    when kind in ('gc', 'prune', 'scan_plugins') then 'gc'
+    when kind in ('gc', 'prune', 'scan_plugins', 'storage') then 'gc'
   end
 $$;
 comment on function towpath.queue_of(text) is 'The queue of each job kind that we know; null for a stranger''s.';

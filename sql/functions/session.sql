@@ -65,7 +65,7 @@ create or replace view towpath.sessions as
          case when s.runtime_state = 'destroyed' then 'destroyed'
               when l.process_no is not null then case s.runtime_state when 'stopped' then 'stopping' else 'running' end
               else s.runtime_state end as state,
-         r.id as active_run, s.last_process, s.last_status, s.last_failure
+         r.id as active_run, s.last_process, s.last_status, s.last_failure, s.storage
   from towpath.session s
   left join towpath.process p on p.id = s.active_process
   left join towpath.lease l on l.process_no = p.no

@@ -48,6 +48,11 @@ func guardMain() int {
 		return 1
 	}
 	if o.Remove {
+		// Locked as long as the guard lives: should it be killed, whoever gets the lock knows that the folder is nobody's.
+		if f, err := os.Open(o.Dir); err == nil {
+			unix.Flock(int(f.Fd()), unix.LOCK_SH)
+			defer f.Close()
+		}
 		defer os.RemoveAll(o.Dir)
 	}
 	pid, err := o.run()

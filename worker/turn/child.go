@@ -66,7 +66,14 @@ func (b *brood) raise(ctx context.Context, x *execution, c Command) (*supervise.
 	b.mu.Lock()
 	feed := b.allowance(x)
 	b.mu.Unlock()
-	child, err := supervise.Start(ctx, supervise.Spec{Path: c.Path, Args: c.Args, Feed: feed, Grace: leaseMargin(x.runner.TTL) / 2})
+	var dir string
+	if x.runner.Dir != nil {
+		var err error
+		if dir, err = x.runner.Dir(ctx, *x.claim.SessionID); err != nil {
+			return nil, err
+		}
+	}
+	child, err := supervise.Start(ctx, supervise.Spec{Path: c.Path, Args: c.Args, Dir: dir, Feed: feed, Grace: leaseMargin(x.runner.TTL) / 2})
 	if err != nil {
 		return nil, err
 	}

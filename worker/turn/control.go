@@ -20,6 +20,10 @@ func (r *Runner) listen(ctx context.Context) {
 			if payload == "*" && r.Joined != nil {
 				r.Joined(ctx)
 			}
+			if payload == store.Collect && r.Collect != nil {
+				r.Collect()
+				return
+			}
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			for id := range strings.SplitSeq(payload, ",") {

@@ -3,6 +3,7 @@ package turn
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -74,6 +75,11 @@ type Config struct {
 	NoJournal bool
 	// Joined, if set, is called when the control channel says that the ring of nodes may have changed.
 	Joined func(ctx context.Context)
+	// Collect, if set, is called when the control channel asks every node to collect what nobody needs. It must not block.
+	Collect func()
+	// Dir, if set, gives the directory in which the children of a session's turns work; nil: each has one of its own, which
+	// goes with it.
+	Dir func(ctx context.Context, session string) (string, error)
 }
 
 // Runner executes turns on this node.
@@ -131,6 +137,9 @@ func (r *Runner) Handle(ctx context.Context, job int64, args json.RawMessage) er
 	if x == nil {
 		if c.Detail != nil {
 			r.JobLog(ctx).Info("the job has nothing to do", "action", c.Action, "detail", *c.Detail)
+		}
+		if err == nil && c.Action == store.ActionElsewhere {
+			return ErrElsewhere
 		}
 		return nil
 	}
@@ -202,6 +211,9 @@ func (r *Runner) execute(x *execution) (v verdict) {
 	}
 	return x.decide(err)
 }
+
+// ErrElsewhere says that only a node with the session's files may execute a turn: its job must be handed out again.
+var ErrElsewhere = errors.New("the files of the session are on another node")
 
 // pause waits, and reports whether ctx is still alive after it.
 func (r *Runner) pause(ctx context.Context, d time.Duration) bool {
