@@ -24,7 +24,9 @@ begin
      and exists (select 1 from towpath.plugin v where v.profile = name and v.digest = plugin_put.digest) then
     taken := false; present := case when f.removed_at is null then f.digest else '' end; return;
   end if;
-  insert into towpath.module as m (digest, bytes, added_at) values (digest, bytes, t) on conflict do nothing;
+  -- Young again, and locked: no prune takes it before its plugin is there.
+  insert into towpath.module as m (digest, bytes, added_at) values (digest, bytes, t)
+  on conflict on constraint module_pkey do update set added_at = excluded.added_at;
   update towpath.plugin v set superseded_at = t where v.profile = name and v.digest <> plugin_put.digest and v.superseded_at is null;
   insert into towpath.plugin as v (profile, digest, manifest, added_by, added_at) values (name, digest, manifest, who, t)
   on conflict on constraint plugin_pkey do update set manifest = excluded.manifest, superseded_at = null,

@@ -73,7 +73,7 @@ begin
     else towpath.prune_rest(max, dry_run) end;
 end $$;
 comment on function towpath.prune(timestamptz, jsonb, text, text, integer, boolean) is
-'Removes one batch of what has ended and is past retention, with all that depends on it, and leaves tombstones. cutoff: what ended before it, whatever the retention says; without one, by retention. filter: tenant, project, profile, session, class, status, kind, label. watermark: a place of towpath.changes; what the feed has told after it stays. A process stays as long as one that it started stays, and a run goes with its turns. Returns what went, by table; call it again with after = next until that is null. dry_run: nothing goes, the answer says what would. Without cutoff, filter and watermark it also takes what hangs on nothing: environments, old usage (summed by day first), old tombstones.';
+'Removes one batch of what has ended and is past retention, with all that depends on it, and leaves tombstones. cutoff: what ended before it, whatever the retention says; without one, by retention. filter: tenant, project, profile, session, class, status, kind, label. watermark: a place of towpath.changes; what the feed has told after it stays. A process stays as long as one that it started stays, and a run goes with its turns. Returns what went, by table; call it again with after = next until that is null. dry_run: nothing goes, the answer says what would. Without cutoff, filter and watermark it also takes what hangs on nothing: environments, modules, old usage (summed by day first), old tombstones.';
 
 create or replace function towpath.prune_processes(cutoff timestamptz, filter jsonb, mark text[], after_at timestamptz, after_no bigint,
                                                    max integer, dry_run boolean) returns jsonb
@@ -236,19 +236,23 @@ declare
   t     timestamptz := towpath.now();
   room  integer := max * 10;
   envs  text[];
+  mods  text[];
   used  bigint;
   stale bigint;
 begin
   select array_agg(x.id) into envs from (
     select e.id from towpath.env e where e.created_at < t - interval '1 day'
       and not exists (select 1 from towpath.process p where p.env_id = e.id) order by e.id limit max for update skip locked) x;
+  select array_agg(x.digest) into mods from (
+    select m.digest from towpath.module m where m.digest in (select towpath.unpinned_modules()) order by m.digest limit max for update skip locked) x;
   if dry_run then
     select count(*) into used from towpath.usage u where u.at < t - towpath.keep('usage', u.tenant, u.profile);
     select count(*) into stale from towpath.tombstone g where g.pruned_at < t - towpath.keep('tombstones', g.tenant, g.profile);
-    return jsonb_strip_nulls(jsonb_build_object('envs', cardinality(envs), 'usage_rows', nullif(used, 0), 'tombstones', nullif(stale, 0))) || '{"next": null}';
+    return jsonb_strip_nulls(jsonb_build_object('envs', cardinality(envs), 'modules', cardinality(mods), 'usage_rows', nullif(used, 0), 'tombstones', nullif(stale, 0))) || '{"next": null}';
   end if;
   -- Looked at again under the lock: whoever wants an env holds it until his process is there.
   delete from towpath.env e where e.id = any(envs) and not exists (select 1 from towpath.process p where p.env_id = e.id);
+  delete from towpath.module m where m.digest = any(mods) and m.digest in (select towpath.unpinned_modules());
   with gone as (
     delete from towpath.usage u using (
       select x.process_no, x.response_id from towpath.usage x
@@ -273,7 +277,7 @@ begin
       where x.pruned_at < t - towpath.keep('tombstones', x.tenant, x.profile) order by x.pruned_at, x.id limit room for update skip locked) o
     where g.kind = o.kind and g.id = o.id returning 1)
   select count(*) into stale from gone;
-  return jsonb_strip_nulls(jsonb_build_object('envs', cardinality(envs), 'usage_rows', nullif(used, 0), 'tombstones', nullif(stale, 0)))
-    || jsonb_build_object('next', case when room in (used, stale) or cardinality(envs) = max then 'rest - ' end);
+  return jsonb_strip_nulls(jsonb_build_object('envs', cardinality(envs), 'modules', cardinality(mods), 'usage_rows', nullif(used, 0), 'tombstones', nullif(stale, 0)))
+    || jsonb_build_object('next', case when room in (used, stale) or max in (cardinality(envs), cardinality(mods)) then 'rest - ' end);
 end $$;
-comment on function towpath.prune_rest(integer, boolean) is 'One batch of what no process owns: environments that nobody names, usage and tombstones past retention.';
+comment on function towpath.prune_rest(integer, boolean) is 'One batch of what no process owns: environments and modules that nobody names, usage and tombstones past retention.';
