@@ -47,6 +47,26 @@ func (s *Store) Answer(ctx context.Context, id string, content json.RawMessage, 
 	return one(ctx, s, "answer", pgx.RowTo[string], "select towpath.answer($1, $2, nullif($3, ''))", id, content, key)
 }
 
+// Approve decides what a running turn waits to be allowed and returns the input's id. An empty approval is the only one
+// that waits.
+func (s *Store) Approve(ctx context.Context, id, approval, decision, key string) (string, error) {
+	return one(ctx, s, "approve", pgx.RowTo[string], "select towpath.approve($1, nullif($2, ''), $3, nullif($4, ''))", id, approval, decision, key)
+}
+
+// Approval is what a running turn waits to be allowed.
+type Approval struct {
+	Process, Session, Profile, Approval, Of string
+	Command, CWD, Reason                    *string
+	Choices                                 []string
+	Since                                   time.Time
+}
+
+// Approvals lists what running turns wait for, the oldest first.
+func (s *Store) Approvals(ctx context.Context) ([]Approval, error) {
+	return all(ctx, s, "approvals", pgx.RowToStructByPos[Approval],
+		"select process, session, profile, approval, of, command, cwd, reason, choices, since from towpath.approvals order by since, process, seq")
+}
+
 // Interrupt ends a turn within a second and returns its status as it is now.
 func (s *Store) Interrupt(ctx context.Context, id, reason string) (string, error) {
 	return one(ctx, s, "interrupt", pgx.RowTo[string], "select towpath.interrupt($1, $2)", id, reason)

@@ -44,6 +44,7 @@ memory_mb = 256
 [config]
 model = "standin"
 sandbox = "danger-full-access"
+approval_policy = "untrusted"
 `
 
 // codexPlugin permits the codex of the tests.
