@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -14,7 +15,9 @@ import (
 func TestParseEvent(t *testing.T) {
 	cases := []struct{ in, kind, data string }{
 		{`{"type":"a"}`, "a", `{}`},
-		{` {"text":"x<y","type":"a","n":1.50} `, "a", `{"n":1.50,"text":"x<y"}`},
+		{` {"text":"x<y","type":"a","n":1.50} `, "a", `{"text":"x<y","n":1.50}`},
+		{`{"a":{"type":"in","b":[{}, "]}\"", -1.5e3]} , "type" : "a" ,"c":null, "type":"last"}`, "last", `{"a":{"type":"in","b":[{}, "]}\"", -1.5e3]},"c":null}`},
+		{`{"a\"type":1,"type":"a\n","\\":[]}`, "a\n", `{"a\"type":1,"\\":[]}`},
 		{`{"type":"a","v":"\u0000\ud800"}`, "a", "{\"v\":\"\uFFFD\uFFFD\"}"},
 		{`{"type":"a","\u0000":1}`, "a", "{\"\uFFFD\":1}"},
 		{"{\"type\":\"a\",\"v\":\"\xff\"}", "a", "{\"v\":\"\uFFFD\"}"},
@@ -51,6 +54,17 @@ func FuzzParseEvent(f *testing.F) {
 		}
 		if !json.Valid([]byte(data)) || !utf8.ValidString(data) || !strings.HasPrefix(data, "{") {
 			t.Errorf("stored form is not an object: %q", data)
+		}
+		// What is stored is what a decoder makes of the event, without its type.
+		clean, _ := normalize(in)
+		var want, got map[string]any
+		json.Unmarshal(clean, &want)
+		if want["type"] != kind {
+			t.Errorf("type %q, want %q", kind, want["type"])
+		}
+		delete(want, "type")
+		if json.Unmarshal([]byte(data), &got); !reflect.DeepEqual(got, want) {
+			t.Errorf("stored %v, want %v", got, want)
 		}
 		if again, err := normalize([]byte(data)); err != nil || !bytes.Equal(again, []byte(data)) && !strings.Contains(data, `\u`) {
 			t.Errorf("not stable: %q, %q, %v", data, again, err)
