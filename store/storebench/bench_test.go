@@ -31,7 +31,7 @@ func TestRun(t *testing.T) {
 	var state string
 	err = pool.QueryRow(t.Context(), `select format('%s events, %s completed, %s tables', (select count(*) from towpath.event where type = 'message.delta'),
 		(select count(*) from towpath.process where status = 'completed'), (select count(*) from pg_tables where tablename like 'bench%'))`).Scan(&state)
-	if err != nil || state != "16000 events, 800 completed, 0 tables" {
+	if err != nil || state != "17600 events, 880 completed, 0 tables" {
 		t.Errorf("%s, %v", state, err)
 	}
 }

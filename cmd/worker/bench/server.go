@@ -57,7 +57,7 @@ func (s *server) database(ctx context.Context, name string) (string, error) {
 	if _, err := conn.Exec(ctx, "create database "+name); err != nil {
 		return "", err
 	}
-	dsn := s.DSNFor(name) + "&pool_max_conns=16"
+	dsn := s.DSNFor(name) + "&pool_max_conns=8"
 	pool, err := store.Open(ctx, dsn, false)
 	if err != nil {
 		return "", err
