@@ -24,6 +24,7 @@
 //	                     └─ usage   what a response cost       wake_target, completion ── whom its end wakes
 //	daemon ── spec by name                child   a daemon's operating-system process, on one machine
 //
+//	task ── task_attempt, task_count      login_flow ── logins under way               runtime_record ── what supervisors run
 //	retention ── how long                 tombstone ── what was pruned                 usage_day ── old usage, summed
 //
 // Each table has one reclaim rule, which its comment states too, in the words after "Reclaim:". A test of package store
@@ -47,6 +48,11 @@
 //	event_type, signal  with the process
 //	completion          with the process, or session_delete
 //	share, wake_target  with the process, or with the session that may address it or is woken
+//	login_flow          sweep, when it expires
+//	runtime_record      runtime_delete, or prune, past the retention of processes, what is not running
+//	task                prune, terminal ones past the retention of processes
+//	task_attempt        with the task
+//	task_count          prune, when there are none
 //	input, receipt      with the process; an input without one, with its session
 //	input_content       with the input
 //	journal             sweep, a day after its turn has ended
@@ -62,7 +68,7 @@
 //
 // Every function takes its row locks in this order, and one that needs an earlier lock takes it first:
 //
-//	session → daemon → processes by number → leases, attempts → inputs by session → river_job
+//	tasks → session → daemon → processes by number → leases, attempts → inputs by session → river_job
 //
 // A process's session never changes, so its id is read unlocked, the session is locked, then the process
 // (towpath.locked). Whoever needs several sessions or processes locks all of them first, by id and by number

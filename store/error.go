@@ -37,6 +37,7 @@ type Error struct {
 	Code    string // SQLSTATE, class TW
 	Message string
 	Hint    string
+	Field   string // what was wrong, where the function names it
 }
 
 func (e *Error) Error() string { return e.Op + ": " + e.Message }
@@ -52,7 +53,7 @@ func wrap(op string, err error) error {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
 		if _, ours := sentinels[pg.Code]; ours {
-			return &Error{Op: op, Code: pg.Code, Message: pg.Message, Hint: pg.Hint}
+			return &Error{Op: op, Code: pg.Code, Message: pg.Message, Hint: pg.Hint, Field: pg.ColumnName}
 		}
 		switch {
 		case pg.Code[:2] == "22": // text that is not UTF-8, JSON that jsonb refuses, a number beyond numeric

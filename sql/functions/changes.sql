@@ -64,6 +64,7 @@ begin
   update towpath.process p set change_xid = pg_current_xact_id() where p.change_xid > pg_current_xact_id();
   update towpath.session s set change_xid = pg_current_xact_id() where s.change_xid > pg_current_xact_id();
   update towpath.tombstone g set change_xid = pg_current_xact_id() where g.change_xid > pg_current_xact_id();
+  update towpath.task t set change_xid = pg_current_xact_id() where t.change_xid > pg_current_xact_id();
   return epoch;
 end $$;
 comment on function towpath.feed_restart() is 'After a restore: every cursor of the feed is refused from now, and the feed begins anew. Returns the new epoch.';

@@ -135,6 +135,16 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     and e.at > towpath.now() - towpath.keep('usage', p.tenant, p.profile)
     and not exists (select 1 from towpath.usage u where u.process_no = p.no and u.response_id = left(e.data ->> 'response_id', 500))
   union all
+  select 'tasks are counted', format('%s %s %s %s %s', tenant, project, queue, lane, state), format('%s tasks, counted %s', coalesce(t.n, 0), coalesce(c.n, 0))
+  from (select x.tenant, x.project, x.queue, x.lane, x.state, count(*) as n from towpath.task x group by 1, 2, 3, 4, 5) t
+  full join (select x.tenant, x.project, x.queue, x.lane, x.state, sum(x.n) as n from towpath.task_count x group by 1, 2, 3, 4, 5) c
+    using (tenant, project, queue, lane, state)
+  where coalesce(t.n, 0) <> coalesce(c.n, 0)
+  union all
+  select 'a task counts its attempts', t.id, format('%s attempts to %s, counter %s', count(a.n), max(a.n), t.attempts)
+  from towpath.task t left join towpath.task_attempt a on a.task_no = t.no
+  group by t.id, t.attempts having (count(a.n), coalesce(max(a.n), 0)) <> (t.attempts, t.attempts)
+  union all
   select 'a row is what its log adds up to', p.id, r from towpath.process p, towpath.refold(p.no) r
 $$;
 comment on function towpath.check() is

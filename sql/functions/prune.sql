@@ -239,16 +239,21 @@ declare
   mods  text[];
   used  bigint;
   stale bigint;
+  tasks integer;
+  runtimes integer;
 begin
   select array_agg(x.id) into envs from (
     select e.id from towpath.env e where e.created_at < t - interval '1 day'
       and not exists (select 1 from towpath.process p where p.env_id = e.id) order by e.id limit max for update skip locked) x;
   select array_agg(x.digest) into mods from (
     select m.digest from towpath.module m where m.digest in (select towpath.unpinned_modules()) order by m.digest limit max for update skip locked) x;
+  tasks := towpath.prune_tasks(room, dry_run);
+  runtimes := towpath.prune_runtimes(room, dry_run);
   if dry_run then
     select count(*) into used from towpath.usage u where u.at < t - towpath.keep('usage', u.tenant, u.profile);
     select count(*) into stale from towpath.tombstone g where g.pruned_at < t - towpath.keep('tombstones', g.tenant, g.profile);
-    return jsonb_strip_nulls(jsonb_build_object('envs', cardinality(envs), 'modules', cardinality(mods), 'usage_rows', nullif(used, 0), 'tombstones', nullif(stale, 0))) || '{"next": null}';
+    return jsonb_strip_nulls(jsonb_build_object('envs', cardinality(envs), 'modules', cardinality(mods), 'usage_rows', nullif(used, 0), 'tombstones', nullif(stale, 0),
+      'tasks', nullif(tasks, 0), 'runtimes', nullif(runtimes, 0))) || '{"next": null}';
   end if;
   -- Looked at again under the lock: whoever wants an env holds it until his process is there.
   delete from towpath.env e where e.id = any(envs) and not exists (select 1 from towpath.process p where p.env_id = e.id);
@@ -277,7 +282,8 @@ begin
       where x.pruned_at < t - towpath.keep('tombstones', x.tenant, x.profile) order by x.pruned_at, x.id limit room for update skip locked) o
     where g.kind = o.kind and g.id = o.id returning 1)
   select count(*) into stale from gone;
-  return jsonb_strip_nulls(jsonb_build_object('envs', cardinality(envs), 'modules', cardinality(mods), 'usage_rows', nullif(used, 0), 'tombstones', nullif(stale, 0)))
-    || jsonb_build_object('next', case when room in (used, stale) or max in (cardinality(envs), cardinality(mods)) then 'rest - ' end);
+  return jsonb_strip_nulls(jsonb_build_object('envs', cardinality(envs), 'modules', cardinality(mods), 'usage_rows', nullif(used, 0), 'tombstones', nullif(stale, 0),
+      'tasks', nullif(tasks, 0), 'runtimes', nullif(runtimes, 0)))
+    || jsonb_build_object('next', case when room in (used, stale, tasks, runtimes) or max in (cardinality(envs), cardinality(mods)) then 'rest - ' end);
 end $$;
 comment on function towpath.prune_rest(integer, boolean) is 'One batch of what no process owns: environments and modules that nobody names, usage and tombstones past retention.';

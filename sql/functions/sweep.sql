@@ -82,6 +82,7 @@ begin
     select o.process_no from towpath.journal o join towpath.process x on x.no = o.process_no
     where o.first_n = 0 and o.at < t - interval '1 day' and x.finalized_at is not null limit 500) old
   where j.process_no = old.process_no;
+  perform towpath.login_expire();
   delete from towpath.node n where n.seen_at < t - interval '1 day'
     and not exists (select 1 from towpath.lease l where l.incarnation = n.incarnation);
   return null;

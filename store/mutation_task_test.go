@@ -1,0 +1,46 @@
+package store_test
+
+func init() {
+	owned = append(owned, "functions/task.sql", "functions/task_list.sql")
+	const task, list = "functions/task.sql", "functions/task_list.sql"
+	mutants = append(mutants, []mutant{
+		{name: "a task's key is looked up first", file: task, old: "on conflict do nothing returning * into k;", new: "returning * into k;", run: "TestOneKeyIsOneTask"},
+		{name: "the payload alone is the request", file: task, old: "jsonb_build_object('queue', queue, 'payload', payload, 'options', o - 'id')", new: "jsonb_build_object('payload', payload)", run: "TestOneKeyIsOneTask"},
+		{name: "any request has the key", file: task, old: "if k.request_digest is distinct from digest or", new: "if", run: "TestOneKeyIsOneTask"},
+		{name: "a queue of any name", file: task, old: "if queue is null or queue !~ '^[A-Za-z0-9_.-]{1,100}$' or", new: "if queue is null or", run: "TestWhatIsNoTask"},
+		{name: "options without bounds", file: task, old: "if octet_length((options - 'title')::text) > 262144 then", new: "if false then", run: "TestWhatIsNoTask"},
+		{name: "an unknown task is none", file: task, old: "  return query select * from towpath.tasks t where t.id = task.id;\n  if not found then", new: "  return query select * from towpath.tasks t where t.id = task.id;\n  if false then", run: "TestWhatIsNoTask"},
+		{name: "attempts after the end", file: task, old: "'the id of a run, for example');\n  end if;\n  k := towpath.locked_task(id);\n  if k.finalized_at is not null then", new: "'the id of a run, for example');\n  end if;\n  k := towpath.locked_task(id);\n  if false then", run: "TestAttemptsAtATask"},
+		{name: "an old attempt speaks", file: task, old: "    if exists (select 1 from towpath.task_attempt a where a.task_no = k.no and a.id = attempt ->> 'id') then", new: "    if false then", run: "TestAttemptsAtATask"},
+		{name: "every report is an attempt", file: task, old: "where a.task_no = k.no and a.n = k.attempts and a.id = attempt ->> 'id';", new: "where false;", run: "TestAttemptsAtATask"},
+		{name: "attempts keep secrets", file: task, old: "values (k.no, k.attempts, attempt ->> 'id', state, towpath.redact(attempt), t, t);", new: "values (k.no, k.attempts, attempt ->> 'id', state, attempt, t, t);", run: "TestPlantedSecretsAreNowhere"},
+		{name: "the last reason stays", file: task, old: "  k := towpath.locked_task(id);\n  if k.finalized_at is null then\n    perform towpath.cancel_run", new: "  k := towpath.locked_task(id);\n  if true then\n    perform towpath.cancel_run", run: "TestAttemptsAtATask"},
+		{name: "a run outlives its task", file: task, old: "    perform towpath.cancel_run(r.id, reason) from towpath.task_attempt a join", new: "    perform 1 from towpath.task_attempt a join", run: "TestADispatchedTaskIsARun"},
+		{name: "two runs for one task", file: task, old: "  if run is not null then\n", new: "  if false then\n", run: "TestADispatchedTaskIsARun"},
+		{name: "a run without its turn", file: task, old: "  perform towpath.create_command(run, 'turn', k.payload, 'task');\n", new: "", run: "TestADispatchedTaskIsARun"},
+		{name: "a run that is done goes on", file: task, old: "  if r.finalized_at is null and r.cancel_requested_at is null\n     and not", new: "  if false and not", run: "TestADispatchedTaskIsARun"},
+		{name: "nobody hears of the run's end", file: task, old: "  if r.finalized_at is not null then\n    perform towpath.task_attempt", new: "  if false then\n    perform towpath.task_attempt", run: "TestADispatchedTaskIsARun"},
+		{name: "readers of tasks go back", file: task, old: "  if upto < old then", new: "  if false then", run: "TestReadersOfTasks"},
+		{name: "readers ahead of a task", file: task, old: "if upto > k.change_no or upto < 0 then", new: "if upto < 0 then", run: "TestReadersOfTasks"},
+		{name: "a task changes without a number", file: task, old: "  new.change_no := nextval('towpath.task_change_seq');\n", new: "", run: "TestReadersOfTasks"},
+		{name: "a task changes out of the feed", file: task, old: "  new.change_xid := pg_current_xact_id();\n", new: "", run: "TestAFollowerMissesNoChangeOfATask"},
+		{name: "a task ends twice", file: task, old: "  if old.finalized_at is not null then", new: "  if false then", run: "TestAttemptsAtATask"},
+		{name: "what a task is changes", sql: "drop trigger towpath_fixed on towpath.task", run: "TestWhatIsNoTask"},
+		{name: "new tasks are not counted", sql: "drop trigger towpath_count_new on towpath.task", run: "TestTheCommandersView"},
+		{name: "changes are not counted", sql: "drop trigger towpath_count_change on towpath.task", run: "TestTheCommandersView"},
+		{name: "pruned tasks are counted", sql: "drop trigger towpath_count_gone on towpath.task", run: "TestTasksByManyHands"},
+		{name: "counts of nothing stay", file: task, old: "group by 1, 2, 3, 4, 5 having sum(z.n) = 0)", new: "group by 1, 2, 3, 4, 5 having false)", run: "TestTasksByManyHands"},
+		{name: "live tasks are pruned", file: task, old: "where x.finalized_at is not null and x.finalized_at < towpath.now() - towpath.keep", new: "where x.created_at < towpath.now() - towpath.keep", run: "TestLiveTasksAreNotPruned"},
+		{name: "ended tasks are live", file: list, old: "' and t.finalized_at is null'\n", new: "''\n", run: "TestTasksByFilter|TestPagesOfTasksShowEachOnce"},
+		{name: "task filters let anything in", file: list, old: "  if wrong is not null then", new: "  if false then", run: "TestWhatIsNoTask"},
+		{name: "a page of tasks repeats its last", file: list, old: "(-t.priority, t.created_at, t.id) > (-(", new: "(-t.priority, t.created_at, t.id) >= (-(", run: "TestPagesOfTasksShowEachOnce"},
+		{name: "a page of tasks by age alone", file: list, old: "' and (-t.priority, t.created_at, t.id) > (-(%L::int), %L::timestamptz, %L)', part[1], part[2], part[3])", new: "' and (t.created_at, t.id) > (%L::timestamptz, %L)', part[2], part[3])", run: "TestPagesOfTasksShowEachOnce"},
+		{name: "the lowest first", file: list, old: "where true%s order by -t.priority, t.created_at, t.id limit %s)", new: "where true%s order by t.priority, t.created_at, t.id limit %s)", run: "TestPagesOfTasksShowEachOnce|TestTasksByFilter"},
+		{name: "the feed of tasks runs ahead", file: list, old: "horizon xid8 := pg_snapshot_xmin(pg_current_snapshot());", new: "horizon xid8 := '9999999999';", run: "TestAFollowerMissesNoChangeOfATask"},
+		{name: "a place of tasks is a transaction", file: list, old: "(t.change_xid, t.no) > (at_xid, at_no)", new: "(t.change_xid, t.no) >= (at_xid, at_no)", run: "TestAFollowerMissesNoChangeOfATask"},
+		{name: "old cursors of tasks go on", file: list, old: "if part[1]::bigint <> epoch or at_xid >", new: "if at_xid >", run: "TestAFollowerMissesNoChangeOfATask"},
+		{name: "everybody's tasks are counted", file: list, old: "where c.tenant = coalesce(filter ->> 'tenant', c.tenant) and", new: "where", run: "TestTheCommandersView"},
+		{name: "all that ever was is live", file: list, old: "filter (where x.state in ('pending', 'claimed', 'running', 'waiting'))", new: "", run: "TestTheCommandersView"},
+		{name: "the commander sees ten", file: list, old: "from towpath.task_list(filter, null, top)", new: "from towpath.task_list(filter, null, 10)", run: "TestTheCommandersView"},
+	}...)
+}
