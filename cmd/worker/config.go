@@ -27,6 +27,8 @@ type config struct {
 	RiverSchema string `env:"RIVER_SCHEMA" flag:"river-schema" envDefault:"public" client:"yes" help:"schema of River's tables"`
 	Pooled      bool   `env:"TOWPATH_POOLED" flag:"pooled" envDefault:"false" client:"yes" help:"the database is behind a transaction pooler such as pgbouncer: no LISTEN, no prepared statements"`
 
+	LoginKey string `env:"TOWPATH_LOGIN_KEY" flag:"login-key" client:"yes" help:"keys that encrypt the secrets of logins in the database, 32 bytes in base64, separated by commas: the first one encrypts, all decrypt; better in the environment than on a command line"`
+
 	Queues          []string      `env:"TOWPATH_QUEUES" flag:"queues" envDefault:"turns,lifecycle,gc" help:"queues to work, separated by commas"`
 	Plugins         string        `env:"TOWPATH_PLUGINS" flag:"plugins" help:"folder of the profiles, NAME.wasm and NAME.toml; empty: plugins beside this program"`
 	UpgradeCheck    int           `env:"TOWPATH_UPGRADE_CHECK" flag:"upgrade-check" envDefault:"0" help:"before a file in the plugins folder replaces a module: run so many of the profile's last turns on it from their journals, and refuse one that does something else"`
@@ -141,6 +143,9 @@ func (list settings) explain(err error, vars map[string]string) error {
 }
 
 func (c config) check() error {
+	if _, err := c.sealer(); err != nil {
+		return err
+	}
 	for _, name := range c.Queues {
 		if !slices.Contains(queue.Queues(), name) {
 			return fmt.Errorf("--queues (TOWPATH_QUEUES) names %q: the queues are %s", name, strings.Join(queue.Queues(), ", "))

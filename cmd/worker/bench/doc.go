@@ -17,6 +17,12 @@
 //	idle_rss_mb                   resident memory of a node without plugins. Baseline: a process with the queue alone
 //	idle_queries_per_min          statements of that node, counted in the server's log. Baseline: those of the queue alone
 //
+//	suite tasks, at 100,000 queued tasks of 2 KB each
+//	commander_100k_ms             the slowest of 20 looks at counts and top 20. Baseline: counting and sorting them
+//	list_100k_tasks_per_s         all of them by pages of 500. Baseline: tasks over the time of that count
+//	commander_client_mb, list_client_mb
+//	                              resident memory of this process above what it needs at rest, at its highest
+//
 // suite guest is that of package enginebench, and builds its guests with the Go toolchain.
 //
 // ratio is value over baseline. The guests of suite turn are assembled here byte by byte, so that no compiler and no provider is measured.

@@ -43,6 +43,7 @@ var suites = map[string]func(context.Context, Options, func(Row)) error{
 	"guest":   guest,
 	"journal": journal,
 	"process": process,
+	"tasks":   tasks,
 	"turn":    turns,
 }
 
