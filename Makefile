@@ -6,7 +6,7 @@ SUITES      ?= turn
 STAMP := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
 WASI  := GOOS=wasip1 GOARCH=wasm CGO_ENABLED=0 go
 
-.PHONY: help demo build test race fuzz bench lint features mutate pooler generate verify check smoke postgres codex gcc
+.PHONY: help demo build test race fuzz bench lint features mutate pooler clients pages upgrade backup release generate verify check smoke postgres codex gcc
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,21 @@ pooler: postgres ## Run turns and a takeover through a real pgbouncer
 	@scripts/pgbouncer.sh
 	TOWPATH_TEST_POOLER=1 go test -run TestThroughAPooler -timeout 5m ./cmd/worker
 
+clients: postgres ## Run the clients of examples in their languages, and compare what they print
+	@scripts/clients.sh
+
+pages: postgres ## Follow the quickstart word by word
+	@scripts/quickstart.sh
+
+upgrade: postgres ## Run turns through an upgrade from the newest tag
+	@scripts/upgrade.sh
+
+backup: postgres ## Restore a backup into a new server and run its turns there
+	@scripts/backup.sh
+
+release: ## Write VERSION for each system to dist/
+	@scripts/release.sh $(or $(VERSION),$(shell git describe --tags --always))
+
 generate: ## Write generated files anew
 	go generate ./...
 
@@ -63,7 +78,7 @@ smoke: postgres
 	go test -run '^$$' -bench . -benchtime 1x -timeout 10m ./...
 
 # What continuous integration runs, in this order.
-check: ## Run everything: test build verify lint features race fuzz demo mutate pooler and each benchmark once
+check: ## Run everything: test build verify lint features race fuzz demo mutate pooler clients pages upgrade backup and each benchmark once
 	$(MAKE) --no-print-directory test
 	$(MAKE) --no-print-directory build
 	$(MAKE) --no-print-directory verify
@@ -74,6 +89,10 @@ check: ## Run everything: test build verify lint features race fuzz demo mutate 
 	$(MAKE) --no-print-directory demo
 	$(MAKE) --no-print-directory mutate
 	$(MAKE) --no-print-directory pooler
+	$(MAKE) --no-print-directory clients
+	$(MAKE) --no-print-directory pages
+	$(MAKE) --no-print-directory upgrade
+	$(MAKE) --no-print-directory backup
 	$(MAKE) --no-print-directory smoke
 
 postgres:

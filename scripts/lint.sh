@@ -22,6 +22,6 @@ only() {
 		awk -v door="^github.com/towpath/towpath/($1)( |\$)" -v path="$2" '$0 !~ door && index($0, " " path) { print $1 }')
 	[ -z "$strangers" ] || { echo "only $1 may import $2, not: $strangers" >&2; exit 1; }
 }
-only 'queue(/[^ ]*)?' github.com/riverqueue/
+only 'queue(/[^ ]*)?|examples/15-river' github.com/riverqueue/
 only 'hostabi/engine(/[^ ]*)?' github.com/tetratelabs/wazero
 only 'hostabi/vocabulary' github.com/santhosh-tekuri/jsonschema/

@@ -15,19 +15,23 @@ import (
 
 func (c *cli) bench() *cobra.Command {
 	var (
-		options bench.Options
-		show    display
+		options  bench.Options
+		show     display
+		markdown bool
 	)
 	cmd := &cobra.Command{
 		Use:   "bench SUITE…",
 		Short: "Measure this machine, each figure beside a baseline of the same run",
 		Long: `Measure this machine, on a private Postgres in a temporary folder. Each figure stands beside a baseline of the same run;
-ratio is value over baseline. Suites: ` + strings.Join(bench.Suites(), ", ") + `.`,
+ratio is value over baseline. Suites: ` + strings.Join(bench.Suites(), ", ") + `, or all.`,
 		Args: wanted(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, suites []string) error {
 			cfg, err := c.settings.parse(c.environ)
 			if err != nil {
 				return err
+			}
+			if slices.Equal(suites, []string{"all"}) {
+				suites = bench.Suites()
 			}
 			for _, suite := range suites {
 				if !slices.Contains(bench.Suites(), suite) {
@@ -41,7 +45,12 @@ ratio is value over baseline. Suites: ` + strings.Join(bench.Suites(), ", ") + `
 			cfg.LogLevel = max(cfg.LogLevel, 4) // warnings: the figures are what counts
 			options.Logger = cfg.logger(c.err)
 			w := tabwriter.NewWriter(c.out, 24, 0, 2, ' ', 0)
-			if !show.json {
+			line := "%s\t%s\t%.4g\t%s\t%.4g\t%.3g\n"
+			switch {
+			case markdown:
+				line = "| %s | %s | %.4g | %s | %.4g | %.3g |\n"
+				fmt.Fprint(w, "| suite | name | value | unit | baseline | ratio |\n|---|---|---|---|---|---|\n")
+			case !show.json:
 				fmt.Fprintln(w, "SUITE\tNAME\tVALUE\tUNIT\tBASELINE\tRATIO")
 			}
 			for _, suite := range suites {
@@ -50,7 +59,7 @@ ratio is value over baseline. Suites: ` + strings.Join(bench.Suites(), ", ") + `
 						_ = writeJSON(c.out, r)
 						return
 					}
-					fmt.Fprintf(w, "%s\t%s\t%.4g\t%s\t%.4g\t%.3g\n", r.Suite, r.Name, r.Value, r.Unit, r.Baseline, r.Ratio)
+					fmt.Fprintf(w, line, r.Suite, r.Name, r.Value, r.Unit, r.Baseline, r.Ratio)
 					_ = w.Flush()
 				})
 				if err != nil {
@@ -66,6 +75,7 @@ ratio is value over baseline. Suites: ` + strings.Join(bench.Suites(), ", ") + `
 	f.IntVar(&options.Kills, "kills", 0, "nodes that the suite journal kills; 0: 20")
 	f.DurationVar(&options.Idle, "idle", 30*time.Second, "how long an idle node is watched")
 	f.StringVar(&options.Extism, "extism", "", "folder of the module extismbench, to compare guests with Extism")
+	f.BoolVar(&markdown, "markdown", false, "print a table for a page")
 	show.addFlag(f)
 	return cmd
 }

@@ -67,14 +67,13 @@ func (s *session) examine(ctx context.Context, patience time.Duration) ([]store.
 		if err != nil {
 			return nil, err
 		}
-		found = append(found, more...)
+		asked := time.Now()
+		now, err := s.Now(ctx)
+		if err != nil {
+			return nil, err
+		}
+		found = append(append(found, more...), skew(asked, time.Now(), now)...)
 	}
-	asked := time.Now()
-	now, err := s.Now(ctx)
-	if err != nil {
-		return nil, err
-	}
-	found = append(found, skew(asked, time.Now(), now)...)
 	if s.config.Plugins == "" {
 		return found, nil
 	}

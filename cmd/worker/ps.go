@@ -51,6 +51,7 @@ func (c *cli) ps() *cobra.Command {
 	f.StringVarP(&filter.Session, "session", "s", "", "only those of this session")
 	f.StringVarP(&filter.Profile, "profile", "p", "", "only those of this profile")
 	f.IntVar(&filter.Limit, "limit", 100, "how many at most")
+	_ = cmd.RegisterFlagCompletionFunc("profile", c.completeProfiles)
 	show.addFlag(f)
 	return cmd
 }

@@ -62,6 +62,7 @@ func (c *cli) submit() *cobra.Command {
 	f.StringVar(&input, "input", "", "whole input as a JSON object in place of TEXT; - reads it from stdin")
 	f.StringVar(&options, "options", "", "JSON object with priority, max_attempts, timeout_s, scheduled_at, late_steer, tenant, project, id")
 	f.BoolVarP(&follow, "follow", "f", false, "stream the turn's text to stdout until it ends")
+	_ = cmd.RegisterFlagCompletionFunc("profile", c.completeProfiles)
 	show.addFlag(f)
 	return cmd
 }
