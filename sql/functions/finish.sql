@@ -49,6 +49,9 @@ begin
     insert into towpath.event (process_no, seq, type, data, fence, at)
     select p.no, p.last_seq + e.ord, e.type, case when hot then towpath.event_data(e.data) else e.data::jsonb end, finish.fence, t
     from unnest(types, finish.data) with ordinality e(type, data, ord);
+    if 'usage' = any(types) then
+      perform towpath.usage_record(array[p.no], array[finish.fence], array_fill(finish.fence, array[said]), types, finish.data);
+    end if;
   end if;
   if cardinality(applied) > 0 then
     update towpath.input i set phase = 'applied', updated_at = t
