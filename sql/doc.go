@@ -24,6 +24,7 @@
 //	                     └─ usage   what a response cost       wake_target, completion ── whom its end wakes
 //	daemon ── spec by name                child   a daemon's operating-system process, on one machine
 //
+//	gate ── what holds back the turns of a profile
 //	task ── task_attempt, task_count      login_flow ── logins under way               runtime_record ── what supervisors run
 //	retention ── how long                 tombstone ── what was pruned                 usage_day ── old usage, summed
 //
@@ -34,7 +35,8 @@
 //	store, clock        never
 //	migration, code     never
 //	node                sweep, a day after it was seen, when it holds no lease
-//	profile, retention  an operator's delete
+//	profile, gate       an operator's delete
+//	retention           an operator's delete
 //	plugin              with its profile
 //	module              prune, when unpinned_modules names it
 //	permit              an operator's permit(profile, null)
@@ -68,7 +70,7 @@
 //
 // Every function takes its row locks in this order, and one that needs an earlier lock takes it first:
 //
-//	tasks → session → daemon → processes by number → leases, attempts → inputs by session → river_job
+//	tasks → session → daemon → processes by number → gates by profile → leases, attempts → inputs by session → river_job
 //
 // A process's session never changes, so its id is read unlocked, the session is locked, then the process
 // (towpath.locked). Whoever needs several sessions or processes locks all of them first, by id and by number

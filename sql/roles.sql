@@ -28,6 +28,7 @@ begin
       ('towpath_client towpath_operator towpath_worker towpath_reader', array['session_work', 'completions', 'completions_seen', 'await_all']),
       ('towpath_operator towpath_worker towpath_reader', array['work']),
       ('towpath_client towpath_operator towpath_worker towpath_reader', array['usage_summary']),
+      ('towpath_operator', array['gate_put', 'budget_put']),
       ('towpath_operator towpath_worker', array['wake_session']),
       ('towpath_client towpath_operator towpath_worker', array['approve']),
       ('towpath_client towpath_operator towpath_worker', array['daemon_start', 'daemon_stop', 'daemon_stop_all', 'daemon_restart', 'daemon_check']),
@@ -76,6 +77,7 @@ begin
     execute (select string_agg(format('grant execute on function %s to %I;', p.oid::regprocedure, f.role), ' ')
              from pg_proc p where p.pronamespace = 'towpath'::regnamespace and p.proname = any(f.names));
     execute format('grant select on towpath.processes, towpath.profiles, towpath.nodes, towpath.sessions, towpath.in_doubt, towpath.approvals, towpath.commands, towpath.usage_by_day, towpath.env_use, towpath.retentions, towpath.daemons to %I', f.role);
+    execute format('grant select on towpath.gates to %I', f.role);
     execute format('grant select on towpath.tasks, towpath.task_heads, towpath.login_flows to %I', f.role);
     execute format('grant usage on schema :river to %I', f.role);
     if f.role <> 'towpath_client' then

@@ -128,7 +128,7 @@ func TestDirectWritesThatBreakARowAreRefused(t *testing.T) {
 		`update towpath.process set status = 'completed', finalized_at = now() where id = 'queued'`:                 check,
 		`update towpath.process set status = 'failed', finalized_at = now(), outcome = '{}' where id = 'queued'`:    check,
 		`update towpath.process set status = 'abandoned', finalized_at = now(), outcome = '{}' where id = 'queued'`: check,
-		`update towpath.process set status = 'waiting' where id = 'queued'`:                                         ours,
+		`update towpath.process set status = 'backoff', next_attempt_at = now() where id = 'queued'`:                ours,
 		`update towpath.process set wait = '{}' where id = 'queued'`:                                                check,
 		`update towpath.process set status = 'backoff' where id = 'queued'`:                                         ours,
 		`update towpath.process set next_attempt_at = now() where id = 'queued'`:                                    check,

@@ -18,6 +18,7 @@ type Process struct {
 	Attempt           int             `db:"attempt" json:"attempt"`
 	MaxAttempts       int             `db:"max_attempts" json:"max_attempts"`
 	NextAttemptAt     *time.Time      `db:"next_attempt_at" json:"next_attempt_at,omitempty"`
+	Wait              json.RawMessage `db:"wait" json:"wait,omitempty"` // what it waits for, an object with kind
 	CancelRequestedAt *time.Time      `db:"cancel_requested_at" json:"cancel_requested_at,omitempty"`
 	CancelReason      *string         `db:"cancel_reason" json:"cancel_reason,omitempty"`
 	Outcome           json.RawMessage `db:"outcome" json:"outcome,omitempty"`
@@ -32,7 +33,7 @@ type Process struct {
 // Final reports whether the process has ended for good.
 func (p Process) Final() bool { return p.FinalizedAt != nil }
 
-const processColumns = `id, class, status, profile, session, attempt, max_attempts, next_attempt_at, cancel_requested_at,
+const processColumns = `id, class, status, profile, session, attempt, max_attempts, next_attempt_at, wait, cancel_requested_at,
 	cancel_reason, outcome, failure_kind, last_seq, river_job_id, node, created_at, finalized_at`
 
 // Process reads one process; ErrNotFound when there is none.

@@ -33,6 +33,7 @@ var makers = []struct{ table, make, end string }{
 	{table: "runtime_record", make: `select towpath.runtime_set('{"id": "r", "client_id": "c", "pid": null, "status": "running", "cwd": "/", "command": "x", "args": [], "started_at": 1}')`,
 		end: `select towpath.runtime_stop('r')`},
 	{table: "runner_job", make: `select towpath.create_run('p', 'of runs', null, '{"id": "r"}'), towpath.runner_job_put('r', 'k', '{}')`},
+	{table: "gate", make: `select towpath.gate_put('p', '{"capacity": 900}')`},
 	{table: "cursor", make: `select towpath.mark_read('me', 's')`},
 	{table: "input_content", make: `select towpath.submit('p', jsonb_build_object('text', repeat('x', 70000)), 'big')`},
 	{table: "usage_day", make: `insert into towpath.usage_day (day, tenant, project, profile, model, responses, unknown) values ('2026-01-01', 't', 'j', 'p', 'm', 1, 0)`},

@@ -13,6 +13,7 @@ import (
 const (
 	ActionRun    = "run"    // the lease is ours: execute
 	ActionQueued = "queued" // submitted; an earlier turn of its session comes first
+	ActionLater  = "later"  // a gate is shut: the job comes again by itself
 	ActionSkip   = "skip"   // nothing to do, Detail says why
 
 	ActionElsewhere = "elsewhere" // only a node with the files of its session may

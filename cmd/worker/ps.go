@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"text/tabwriter"
 	"time"
@@ -73,6 +74,11 @@ func statusOf(p store.Process) string {
 		return p.Status + " (" + *p.FailureKind + ")"
 	case p.CancelRequestedAt != nil && !p.Final():
 		return p.Status + " (cancelling)"
+	case p.Status == "waiting":
+		var wait struct{ Kind string }
+		if json.Unmarshal(p.Wait, &wait) == nil && wait.Kind != "" {
+			return p.Status + " (" + wait.Kind + ")"
+		}
 	case p.Status == "queued" && p.RiverJobID == nil:
 		return p.Status + " (in its session)"
 	}

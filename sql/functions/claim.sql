@@ -36,7 +36,7 @@ begin
   end if;
 end $$;
 comment on function towpath.claim(bigint, jsonb, text, uuid, interval) is
-'Takes the lease of the process that a River job names, or submits what a client''s job carries and then takes it. action: run, queued (waits in its session), elsewhere (only nodes with the files of its session may), skip (nothing to do, detail says why). words: poll at once, something was said to it already. resume: replay its journal first.';
+'Takes the lease of the process that a River job names, or submits what a client''s job carries and then takes it. action: run, queued (waits in its session), elsewhere (only nodes with the files of its session may), later (a gate is shut, detail says why: the job comes again by itself), skip (nothing to do, detail says why). words: poll at once, something was said to it already. resume: replay its journal first.';
 
 create or replace function towpath.take(
   p towpath.process, job_id bigint, gen integer, node text, incarnation uuid, ttl interval,
@@ -50,6 +50,7 @@ declare
   i    towpath.input;
   said bigint;
   told boolean := false;
+  gate jsonb;
 begin
   last_seq := p.last_seq; resume := false;
   if p.finalized_at is not null then
@@ -94,6 +95,13 @@ begin
       perform towpath.finalize(p.no, 'abandoned',
         jsonb_build_object('reason', format('%s attempts did not end it', p.attempts_spent)), null, 'engine_gave_up');
       action := 'skip'; detail := 'attempt budget is spent'; return;
+    end if;
+    if p.class = 'turn' then
+      gate := towpath.gated(p);
+      if gate is not null then
+        select x.action, x.detail into action, detail from towpath.stay(p, gate, job_id) x;
+        return;
+      end if;
     end if;
     fence := nextval('towpath.fence_seq');
     attempt := p.attempt + 1;

@@ -31,6 +31,11 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 declare
   p towpath.process := towpath.owned(process_no, fence);
 begin
+  if failure_kind in ('rate_limited', 'usage_limit') then
+    perform towpath.hold_profile(p.profile, failure_kind, delay, p.id);
+  end if;
+  -- A plan's window opens in hours: waiting for it is no attempt.
+  refund := refund or coalesce(failure_kind = 'usage_limit', false);
   if p.cancel_requested_at is not null then
     perform towpath.finalize(p.no, 'cancelled', jsonb_build_object('reason', p.cancel_reason), null, null, fence);
     return 'cancelled';
@@ -49,4 +54,4 @@ begin
   return (select x.status from towpath.process x where x.no = p.no);
 end $$;
 comment on function towpath.retry(bigint, bigint, text, interval, boolean, jsonb, text, boolean) is
-'The owner gives a turn back, to be tried again after a delay, or ends it when its budget is spent: failed, or, without a failure kind, abandoned. refund: a drain, which costs no attempt. anew: without its journal. Returns the new status.';
+'The owner gives a turn back, to be tried again after a delay, or ends it when its budget is spent: failed, or, without a failure kind, abandoned. refund: a drain, which costs no attempt; nor does a usage_limit. That and rate_limited hold the profile for the delay. anew: without its journal. Returns the new status.';

@@ -17,6 +17,8 @@ begin
     select x.id, x.session_id, x.no from towpath.process x
     where dead is null and x.finalized_at is null and (x.abandon_request is not null or x.desired_state = 'down' or
       x.river_job_id is not null and x.status in ('queued', 'backoff') and towpath.job_trouble(x, ttl) is not null)
+    union all
+    select x.id, x.session_id, x.no from towpath.process x where dead is null and x.no in (select towpath.unpaused())
   loop
     -- Somebody who holds the locks is at work on it; the next sweep sees the result.
     perform 1 from towpath.session s where s.id = c.session_id for no key update skip locked;
@@ -46,6 +48,11 @@ begin
       perform towpath.finalize(p.no, 'cancelled', '{"reason": "stopped"}');
     elsif trouble = 'cancelled' then
       perform towpath.finalize(p.no, 'cancelled', jsonb_build_object('reason', 'River job cancelled'));
+    elsif p.status = 'waiting' and p.wait ->> 'kind' = 'budget' then
+      update towpath.process x set status = 'queued', wait = null, updated_at = t where x.no = p.no;
+      perform towpath.note(p.no, 'process.resumed', '{}');
+      perform towpath.enqueue(p.id);
+      perform towpath.wake('towpath_events', p.id);
     elsif p.status <> 'running' and trouble is null then
       continue;
     elsif p.attempts_spent >= p.max_attempts and p.desired_state = 'up' then

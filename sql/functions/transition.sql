@@ -2,10 +2,10 @@ create or replace function towpath.transition() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
   if new.status <> old.status and new.finalized_at is null and not (case old.status
-       when 'queued' then new.status = 'running'
+       when 'queued' then new.status = 'running' or new.status = 'waiting' and old.class = 'turn'
        when 'running' then new.status in ('queued', 'backoff', 'waiting') and old.class <> 'external'
        when 'waiting' then new.status in ('queued', 'running')
-       when 'backoff' then new.status in ('queued', 'running')
+       when 'backoff' then new.status in ('queued', 'running') or new.status = 'waiting' and old.class = 'turn'
      end) then
     perform towpath.fail('TW409', format('process "%s" cannot go from %s to %s', old.id, old.status, new.status));
   end if;

@@ -66,6 +66,8 @@ var metrics = []Metric{
 	{"towpath_nodes", "gauge", nil, "deployment: nodes seen within two minutes"},
 	{"towpath_lapsed_leases", "gauge", nil, "deployment: leases that lapsed and that no sweep has repaired yet"},
 	{"towpath_in_doubt", "gauge", nil, "deployment: turns with an outside call whose outcome is unknown"},
+	{"towpath_profile_held_seconds", "gauge", []string{"profile"}, "deployment: seconds for which a profile is still held, 0 when it is not"},
+	{"towpath_turns_paused", "gauge", nil, "deployment: turns that wait because a budget of tokens is used up"},
 	{"towpath_quarantined_sessions", "gauge", nil, "deployment: sessions that wait for an operator"},
 }
 
