@@ -89,6 +89,8 @@ func playScripts(t *testing.T, dir string) {
 			"release":  cmdRelease,
 			"asked":    cmdAsked,
 			"crash":    cmdCrash,
+			"canary":   cmdCanary,
+			"nokey":    cmdNoKey,
 			"job":      cmdJob,
 			"pooler":   cmdPooler,
 			"ui":       cmdUI,
@@ -105,6 +107,7 @@ type script struct {
 	t        testing.TB
 	nodes    map[string]*node
 	provider *standin.Server
+	canary   string // the key that is looked for
 }
 
 func of(ts *testscript.TestScript) *script { return ts.Value(stage{}).(*script) }

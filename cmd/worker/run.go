@@ -15,11 +15,15 @@ import (
 	"github.com/towpath/towpath/store"
 	"github.com/towpath/towpath/worker"
 	"github.com/towpath/towpath/worker/storage"
+	"github.com/towpath/towpath/worker/supervise"
 )
 
 // run is a node, from the first connection to the clean stop.
 func run(ctx context.Context, cfg config, logs io.Writer) (err error) {
 	log := cfg.logger(logs)
+	if err := supervise.Conceal(); err != nil {
+		log.Warn("other processes of this user can read the worker's secrets", "error", err)
+	}
 	dsn := cfg.DatabaseURL
 	node, fail := context.WithCancelCause(ctx) // ends with ctx, or when the private server is lost for good
 	defer fail(nil)

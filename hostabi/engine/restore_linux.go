@@ -2,7 +2,6 @@ package engine
 
 import (
 	"os"
-	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -71,17 +70,18 @@ type scanArgument struct {
 	inverted, mask, anyMask, returned uint64
 }
 
-var pagemap = sync.OnceValue(func() *os.File {
+// pagemap is opened at the start: a process that has concealed its memory can open it no more.
+var pagemap = func() *os.File {
 	f, err := os.Open("/proc/self/pagemap")
 	if err != nil {
 		return nil
 	}
 	return f
-})
+}()
 
 // scan finds the private pages from address start on, and where it stopped looking.
 func scan(into []pageRegion, start, end uintptr) (found []pageRegion, next uintptr, ok bool) {
-	file := pagemap()
+	file := pagemap
 	if file == nil {
 		return nil, 0, false
 	}

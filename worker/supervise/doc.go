@@ -18,6 +18,8 @@
 //     children, and the group of a leader that it has not reaped; the worker its own guard, or by pidfd.
 //   - A child sees an environment of four variables, none of the worker's, and no file of the worker's but its pipes.
 //     It gains no rights by a set-user-id program, so that it can always be killed.
+//   - It cannot read the memory or the environment of the worker: a concealed worker is no business of its user's other
+//     processes, and one of root is none of a child that may not trace.
 //   - No shell is in between.
 //
 // # Failure rules

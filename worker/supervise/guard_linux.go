@@ -100,6 +100,7 @@ func (o order) run() (pid int, err error) {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return 0, fmt.Errorf("forbid new rights: %w", err)
 	}
+	blind()
 	if _, err := children(); err != nil {
 		return 0, fmt.Errorf("see children: mount /proc: %w", err)
 	}
