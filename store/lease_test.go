@@ -393,3 +393,26 @@ func incarnation(w *world, id string) uuid.UUID {
 	w.Helper()
 	return get[uuid.UUID](w, "select l.incarnation from towpath.lease l join towpath.process p on p.no = l.process_no where p.id = $1", id)
 }
+
+// An id that was pruned and forgotten may be given again: its fences go on, so that nobody of its first life is let in.
+//
+// feature: D56
+func TestANewLifeOfAnIDHasANewFence(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first := w.claimed(w.named("phoenix"), node("n"))
+	w.ok(w.store.Complete(t.Context(), first, done("k")))
+	for range 2 { // the process, and then its tombstone
+		w.shift("500 days")
+		w.pruned(store.Prune{})
+	}
+	second := w.claimed(w.named("phoenix"), node("n"))
+	if second.Fence <= first.Fence || second.No == first.No {
+		t.Errorf("first life %+v, second %+v", first, second)
+	}
+	w.refused(w.store.Complete(t.Context(), first, done("k")), store.ErrNotFound, "unknown process")
+	_, err := w.store.AppendOwned(t.Context(), store.Owner{No: second.No, Fence: first.Fence}, "line", raw("{}"), "")
+	w.refused(err, store.ErrFence, "does not own")
+	w.status("phoenix", "running")
+	w.sound()
+}

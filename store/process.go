@@ -41,24 +41,6 @@ func (s *Store) Process(ctx context.Context, id string) (Process, error) {
 	return one(ctx, s, "process", pgx.RowToStructByName[Process], "select "+processColumns+" from towpath.process($1)", id)
 }
 
-// ProcessFilter narrows Processes; a zero field does not.
-type ProcessFilter struct {
-	Live    bool // not ended
-	Session string
-	Profile string
-	Limit   int // 100 when 0
-}
-
-// Processes lists processes, newest first.
-func (s *Store) Processes(ctx context.Context, f ProcessFilter) ([]Process, error) {
-	if f.Limit == 0 {
-		f.Limit = 100
-	}
-	return all(ctx, s, "processes", pgx.RowToStructByName[Process], "select "+processColumns+` from towpath.processes
-		where (not $1 or finalized_at is null) and ($2 = '' or session = $2) and ($3 = '' or profile = $3)
-		order by created_at desc, id desc limit $4`, f.Live, f.Session, f.Profile, f.Limit)
-}
-
 // Profile is a row of the view towpath.profiles.
 type Profile struct {
 	Name        string          `db:"name" json:"name"`

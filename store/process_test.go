@@ -25,20 +25,22 @@ func TestListsOfProcesses(t *testing.T) {
 	all = append(all, id)
 	_, err = w.store.Cancel(t.Context(), all[0], "x", 0)
 	w.ok(err)
+	type filter = map[string]any
 	for _, c := range []struct {
 		name   string
-		filter store.ProcessFilter
+		filter filter
+		max    int
 		want   []int // in the order of submission
 	}{
-		{"everything, newest first", store.ProcessFilter{}, []int{5, 4, 3, 2, 1, 0}},
-		{"live", store.ProcessFilter{Live: true}, []int{5, 4, 3, 2, 1}},
-		{"a session", store.ProcessFilter{Session: "s0"}, []int{4, 2, 0}},
-		{"a session's live ones", store.ProcessFilter{Session: "s0", Live: true}, []int{4, 2}},
-		{"a profile", store.ProcessFilter{Profile: "q"}, []int{5}},
-		{"the newest two", store.ProcessFilter{Limit: 2}, []int{5, 4}},
-		{"nobody's", store.ProcessFilter{Session: "s9"}, nil},
+		{"everything, newest first", filter{"status": "any"}, 100, []int{5, 4, 3, 2, 1, 0}},
+		{"live", nil, 100, []int{5, 4, 3, 2, 1}},
+		{"a session", filter{"status": "any", "session": "s0"}, 100, []int{4, 2, 0}},
+		{"a session's live ones", filter{"session": "s0"}, 100, []int{4, 2}},
+		{"a profile", filter{"profile": "q"}, 100, []int{5}},
+		{"the newest two", filter{"status": "any"}, 2, []int{5, 4}},
+		{"nobody's", filter{"session": "s9"}, 100, nil},
 	} {
-		list, err := w.store.Processes(t.Context(), c.filter)
+		list, err := w.store.ListProcesses(t.Context(), c.filter, "", c.max)
 		w.ok(err)
 		var got, want []string
 		for _, p := range list {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"text/tabwriter"
@@ -13,25 +14,35 @@ import (
 
 func (c *cli) ps() *cobra.Command {
 	var (
-		filter store.ProcessFilter
-		all    bool
-		show   display
+		session, profile string
+		limit            int
+		all              bool
+		show             display
 	)
 	cmd := &cobra.Command{
 		Use:   "ps",
 		Short: "List processes, newest first",
 		Args:  wanted(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if filter.Limit < 1 {
-				return &usageError{err: fmt.Errorf("--limit is %d: from 1", filter.Limit)}
+			if limit < 1 {
+				return &usageError{err: fmt.Errorf("--limit is %d: from 1", limit)}
 			}
 			s, err := c.connect(cmd.Context())
 			if err != nil {
 				return err
 			}
 			defer s.pool.Close()
-			filter.Live = !all
-			list, err := s.Processes(cmd.Context(), filter)
+			filter := map[string]any{}
+			if session != "" {
+				filter["session"] = session
+			}
+			if profile != "" {
+				filter["profile"] = profile
+			}
+			if all {
+				filter["status"] = "any"
+			}
+			list, err := newest(cmd.Context(), s.Store, filter, limit)
 			if err != nil {
 				return err
 			}
@@ -49,12 +60,33 @@ func (c *cli) ps() *cobra.Command {
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.BoolVarP(&all, "all", "a", false, "also those that have ended")
-	f.StringVarP(&filter.Session, "session", "s", "", "only those of this session")
-	f.StringVarP(&filter.Profile, "profile", "p", "", "only those of this profile")
-	f.IntVar(&filter.Limit, "limit", 100, "how many at most")
+	f.StringVarP(&session, "session", "s", "", "only those of this session")
+	f.StringVarP(&profile, "profile", "p", "", "only those of this profile")
+	f.IntVar(&limit, "limit", 100, "how many at most")
 	_ = cmd.RegisterFlagCompletionFunc("profile", c.completeProfiles)
 	show.addFlag(f)
 	return cmd
+}
+
+// newest reads as many processes as are wanted, page by page.
+func newest(ctx context.Context, s *store.Store, filter map[string]any, limit int) ([]store.Process, error) {
+	const page = 500
+	var list []store.Process
+	place := ""
+	for len(list) < limit {
+		max := min(limit-len(list), page)
+		rows, err := s.ListProcesses(ctx, filter, place, max)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range rows {
+			list, place = append(list, p.Process), p.Place
+		}
+		if len(rows) < max {
+			break
+		}
+	}
+	return list, nil
 }
 
 func (c *cli) processTable(list []store.Process) error {

@@ -65,7 +65,7 @@ func (s *session) view(ctx context.Context) (v view, err error) {
 	if v.gauges, err = s.Gauges(ctx); err != nil {
 		return v, err
 	}
-	v.live, err = s.Processes(ctx, store.ProcessFilter{Live: true, Limit: 200})
+	v.live, err = newest(ctx, s.Store, nil, 200)
 	return v, err
 }
 

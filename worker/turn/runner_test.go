@@ -263,7 +263,7 @@ func TestALateSteerBecomesTheNextTurn(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	live, err := b.store.Processes(t.Context(), store.ProcessFilter{Session: "s", Live: true})
+	live, err := b.store.ListProcesses(t.Context(), map[string]any{"session": "s"}, "", 10)
 	if err != nil || len(live) != 1 {
 		t.Fatalf("live turns: %v, %v", live, err)
 	}
