@@ -6,7 +6,7 @@ SUITES      ?= turn
 STAMP := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
 WASI  := GOOS=wasip1 GOARCH=wasm CGO_ENABLED=0 go
 
-.PHONY: help demo build test race fuzz bench lint features mutate pooler clients pages upgrade backup release generate verify check smoke postgres codex gcc
+.PHONY: help demo build test race fuzz bench soak lint features mutate pooler clients pages upgrade backup release generate verify check smoke postgres codex gcc
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ fuzz: postgres ## Run every fuzz target for FUZZTIME (10s)
 
 bench: build postgres ## Measure the SUITES of "worker bench" beside their baselines
 	@scripts/bench.sh $(SUITES)
+
+soak: build postgres ## Run 200,000 turns with retention on, up to half an hour
+	@scripts/bench.sh soak
 
 lint: ## Look for mistakes with staticcheck, and for imports across layers
 	@scripts/lint.sh

@@ -21,7 +21,8 @@ type Prune struct {
 type Pruned map[string]int64
 
 // Prune removes what has ended and is past retention, a batch a transaction, until nothing is left or ctx ends. What it
-// returns with an error is gone too; the next call goes on. Any number may run at once.
+// returns with an error is gone too; the next call goes on. Any number may run at once. After each batch it rests for as
+// long as that took, so that live turns feel little of it.
 func (s *Store) Prune(ctx context.Context, p Prune) (Pruned, error) {
 	if p.Filter == nil {
 		p.Filter = []byte("{}")
@@ -35,6 +36,7 @@ func (s *Store) Prune(ctx context.Context, p Prune) (Pruned, error) {
 	}
 	total := Pruned{}
 	for after := ""; ; {
+		began := time.Now()
 		raw, err := one(ctx, s, "prune", pgx.RowTo[[]byte], "select towpath.prune($1, $2, $3, $4, $5, $6)",
 			p.Cutoff, p.Filter, watermark, after, p.Batch, p.DryRun)
 		if err != nil {
@@ -54,10 +56,27 @@ func (s *Store) Prune(ctx context.Context, p Prune) (Pruned, error) {
 			return total, nil
 		}
 		after = next
+		if !p.DryRun {
+			if err := rest(ctx, time.Since(began)); err != nil {
+				return total, wrap("prune", err)
+			}
+		}
 	}
 }
 
 // Now is the database's clock.
 func (s *Store) Now(ctx context.Context) (time.Time, error) {
 	return one(ctx, s, "now", pgx.RowTo[time.Time], "select towpath.now()")
+}
+
+// rest waits for d, or until ctx ends.
+func rest(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }

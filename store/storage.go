@@ -43,13 +43,18 @@ func (s *Store) DueStorage(ctx context.Context, roots []string, max int) ([]Stor
 	return all(ctx, s, "due storage", pgx.RowToStructByName[Storage], "select * from towpath.storage_due($1, $2)", roots, max)
 }
 
-// GoneStorage records that a session's files are removed, or why they could not be; then they stay due.
-func (s *Store) GoneStorage(ctx context.Context, session string, trouble error) error {
-	var why *string
-	if trouble != nil {
-		why = new(trouble.Error())
+// GoneStorage records of each session that its files are removed, or why they could not be; then they stay due.
+func (s *Store) GoneStorage(ctx context.Context, outcomes map[string]error) error {
+	var sessions []string
+	var troubles []*string
+	for session, trouble := range outcomes {
+		var why *string
+		if trouble != nil {
+			why = new(trouble.Error())
+		}
+		sessions, troubles = append(sessions, session), append(troubles, why)
 	}
-	return exec(ctx, s, "gone storage", "select towpath.storage_gone($1, $2)", session, why)
+	return exec(ctx, s, "gone storage", "select towpath.storage_gone($1, $2)", sessions, troubles)
 }
 
 // KnownStorage returns those of the names in a root that belong to a session.

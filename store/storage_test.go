@@ -84,13 +84,13 @@ func TestStorageGoesOneWay(t *testing.T) {
 	_, err = w.store.PutStorage(t.Context(), files("s"), false, 0, 0)
 	w.refused(err, store.ErrEvicted, "enough")
 	w.due("s")
-	w.ok(w.store.GoneStorage(t.Context(), "s", errors.New("device is busy")))
+	w.ok(w.store.GoneStorage(t.Context(), map[string]error{"s": errors.New("device is busy")}))
 	if s := w.storage("s"); s["state"] != "evicting" || s["trouble"] != "device is busy" {
 		t.Errorf("storage is %v", s)
 	}
 	w.due("s") // the next run tries again
-	w.ok(w.store.GoneStorage(t.Context(), "s", nil))
-	w.ok(w.store.GoneStorage(t.Context(), "s", nil))
+	w.ok(w.store.GoneStorage(t.Context(), map[string]error{"s": nil}))
+	w.ok(w.store.GoneStorage(t.Context(), map[string]error{"s": nil}))
 	w.due()
 	if s := w.storage("s"); s["state"] != "evicted" || s["trouble"] != nil || s["reason"] != "enough" || s["evicted_at"] == nil {
 		t.Errorf("storage is %v", s)
@@ -121,7 +121,7 @@ func TestASessionWhoseFilesAreGoneTakesNoWork(t *testing.T) {
 		if n := get[int](w, "select count(*) from river_job where kind = 'turn'"); n != jobs {
 			t.Errorf("%s: %d jobs, had %d", state, n, jobs)
 		}
-		w.ok(w.store.GoneStorage(t.Context(), "s", nil))
+		w.ok(w.store.GoneStorage(t.Context(), map[string]error{"s": nil}))
 	}
 	w.sound()
 }
@@ -141,8 +141,8 @@ func TestWhatExpiresIsEvictedUnlessItsSessionWorks(t *testing.T) {
 	w.due("soon")
 	w.exec("select towpath.session_control('destroyed', 'destroy')")
 	w.due("soon", "destroyed")
-	w.ok(w.store.GoneStorage(t.Context(), "soon", nil))
-	w.ok(w.store.GoneStorage(t.Context(), "destroyed", nil))
+	w.ok(w.store.GoneStorage(t.Context(), map[string]error{"soon": nil}))
+	w.ok(w.store.GoneStorage(t.Context(), map[string]error{"destroyed": nil}))
 	w.shift("31 days")
 	tx := w.begin()
 	if _, err := tx.Exec(t.Context(), "select 1 from towpath.session where id = 'held' for no key update"); err != nil {
@@ -211,7 +211,7 @@ func TestTwoCollectorsAtOnce(t *testing.T) {
 					return
 				}
 				for _, d := range list {
-					if err := w.store.GoneStorage(t.Context(), d.Session, nil); err != nil {
+					if err := w.store.GoneStorage(t.Context(), map[string]error{d.Session: nil}); err != nil {
 						t.Error(err)
 					}
 				}
@@ -241,7 +241,7 @@ func TestASessionWithFilesIsNotPruned(t *testing.T) {
 	}
 	w.shift("1000 days")
 	w.due("s")
-	w.ok(w.store.GoneStorage(t.Context(), "s", nil))
+	w.ok(w.store.GoneStorage(t.Context(), map[string]error{"s": nil}))
 	w.shift("91 days")
 	if counts := w.pruned(store.Prune{}); counts["sessions"] != 1 {
 		t.Errorf("gone are %v", counts)

@@ -128,28 +128,26 @@ func (c *collector) evict(ctx context.Context, trouble func(error)) (n int, err 
 		if err != nil {
 			return n, err
 		}
-		progress := false
+		outcomes := map[string]error{}
 		for _, d := range due {
-			if failed[d.Session] {
+			if failed[d.Session] || ctx.Err() != nil {
 				continue
 			}
-			if err := ctx.Err(); err != nil {
-				return n, context.Cause(ctx)
-			}
-			progress = true
-			gone := c.root.Remove(d.Name)
-			if err := c.store.GoneStorage(ctx, d.Session, gone); err != nil && !errors.Is(err, store.ErrNotFound) {
-				return n, err
-			}
-			if gone != nil {
-				failed[d.Session] = true
-				trouble(gone)
+			outcomes[d.Session] = c.root.Remove(d.Name)
+		}
+		if len(outcomes) == 0 {
+			return n, context.Cause(ctx)
+		}
+		if err := c.store.GoneStorage(ctx, outcomes); err != nil {
+			return n, err
+		}
+		for session, err := range outcomes {
+			if err != nil {
+				failed[session] = true
+				trouble(err)
 			} else {
 				n++
 			}
-		}
-		if !progress {
-			return n, nil
 		}
 	}
 }
@@ -164,4 +162,10 @@ func (c *collector) handle(ctx context.Context) error {
 		return err
 	}
 	return queue.Output(ctx, done)
+}
+
+// Collect removes from a root and a folder of temporary files what nobody needs any more, as a node does by itself.
+func Collect(ctx context.Context, db *store.Store, node store.Node, root *storage.Root, temp string, log *slog.Logger) (Collected, error) {
+	c := &collector{store: db, node: node, root: root, log: log, temp: temp}
+	return c.collect(ctx)
 }

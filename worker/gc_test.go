@@ -110,7 +110,7 @@ func TestACollectorThatIsKilledAtEveryStep(t *testing.T) {
 		"recorded": func(c *cellar, dir string) {
 			c.exec("select towpath.storage_due(array[$1])", c.root.ID)
 			c.ok(c.root.Remove(filepath.Base(dir)))
-			c.ok(c.store.GoneStorage(c.t.Context(), "old", nil))
+			c.ok(c.store.GoneStorage(c.t.Context(), map[string]error{"old": nil}))
 		},
 	} {
 		t.Run(step, func(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -57,9 +56,6 @@ func (f folders) handle(ctx context.Context, args json.RawMessage) error {
 	d.DisallowUnknownFields()
 	if err := d.Decode(&wish); err != nil || wish.Session == "" {
 		return queue.Cancel(fmt.Errorf("job args: session is missing, or %w (hint: towpath.storage_create and storage_refresh write them)", err))
-	}
-	if wish.Kind == "pvc" {
-		return queue.Cancel(errors.New("this worker has no Kubernetes cluster (hint: create storage of kind dir)"))
 	}
 	if f.root == nil {
 		return queue.Snooze(elsewhereFor)

@@ -103,7 +103,7 @@ begin
         and not (p.class = 'turn' and p.parent_id is not null)
         and towpath.ripe(p, cutoff, filter, mark[2]::xid8, mark[3]::bigint)
       order by p.finalized_at, p.no limit max) y) x
-  where x.before <= 200000;
+  where x.before <= 20000;
   if picked is null then
     return jsonb_build_object('next', 'session -infinity ');
   end if;

@@ -45,11 +45,11 @@ create or replace function towpath.storage_create(session text, options jsonb de
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   wrong text := towpath.misfit(options, '{"type": "object", "additionalProperties": false, "properties": {
-    "kind": {"enum": ["dir", "pvc"]}, "quota": {"type": "integer"}, "ttl_s": {"type": "number"}}}', 'options');
+    "kind": {"enum": ["dir"]}, "quota": {"type": "integer"}, "ttl_s": {"type": "number"}}}', 'options');
   s towpath.session;
 begin
   if wrong is not null then
-    perform towpath.fail('TW400', wrong, 'options are kind (dir, pvc), quota (bytes), ttl_s (seconds)');
+    perform towpath.fail('TW400', wrong, 'options are kind (dir), quota (bytes), ttl_s (seconds)');
   end if;
   if (options ->> 'quota')::numeric not between 1 and 9e18 or (options ->> 'ttl_s')::numeric not between 1 and 1e9 then
     perform towpath.fail('TW400', 'quota or ttl_s is out of range', 'quota is a number of bytes, ttl_s of seconds, both from 1');
@@ -59,13 +59,13 @@ begin
   if s.storage = 'provisioned' then
     return null;
   end if;
-  if coalesce(options ->> 'kind', 'dir') = 'dir' and not exists (select 1 from towpath.node n where n.stopped_at is null and n.roots <> '{}') then
+  if not exists (select 1 from towpath.node n where n.stopped_at is null and n.roots <> '{}') then
     perform towpath.fail('TW409', 'no node has a storage root', 'start one with TOWPATH_STORAGE');
   end if;
   return towpath.job_for_storage(s.id, 'create', options);
 end $$;
 comment on function towpath.storage_create(text, jsonb) is
-'Asks for storage of a session and returns the River job that makes it; null when it is there. options: kind (dir, pvc), quota in bytes, ttl_s. A session whose turn starts a child on a node with a storage root gets a directory by itself.';
+'Asks for storage of a session and returns the River job that makes it; null when it is there. options: kind (dir), quota in bytes, ttl_s. A session whose turn starts a child on a node with a storage root gets a directory by itself.';
 
 create or replace function towpath.storage_put(session text, kind text, root text, shared boolean, name text, quota bigint default null,
                                                ttl interval default null) returns text
@@ -160,45 +160,39 @@ comment on function towpath.storage_delete(text, text) is
 create or replace function towpath.storage_due(roots text[], max integer default 1000) returns table (session text, kind text, root text, name text)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  t timestamptz := towpath.now();
-  c record;
-  s towpath.session;
+  t   timestamptz := towpath.now();
+  ids text[];
 begin
-  for c in select x.session_id, x.expires_at from towpath.storage x join towpath.session y on y.id = x.session_id
-           where x.evicting_at is null and x.root = any(roots) and y.active_process is null
-             and (y.runtime_state = 'destroyed' or coalesce(x.expires_at, y.updated_at + towpath.keep('storage', y.tenant, y.profile)) <= t)
-           order by x.session_id limit max
-  loop
-    -- Looked at again under the lock; who holds it is at work there.
-    select * into s from towpath.session y where y.id = c.session_id for no key update skip locked;
-    continue when not found or s.storage <> 'provisioned' or s.active_process is not null
-      or not (s.runtime_state = 'destroyed' or coalesce(c.expires_at, s.updated_at + towpath.keep('storage', s.tenant, s.profile)) <= t);
-    update towpath.storage x set evicting_at = t, reason = case when s.runtime_state = 'destroyed' then 'session destroyed' else 'expired' end
-    where x.session_id = s.id;
-    update towpath.session x set storage = 'evicting', updated_at = t where x.id = s.id;
-  end loop;
+  -- What is locked is looked at again as it is then; who holds a lock is at work there.
+  select array_agg(d.id) into ids from (
+    select y.id from towpath.storage x join towpath.session y on y.id = x.session_id
+    where x.evicting_at is null and x.root = any(roots) and y.storage = 'provisioned' and y.active_process is null
+      and (y.runtime_state = 'destroyed' or coalesce(x.expires_at, y.updated_at + towpath.keep('storage', y.tenant, y.profile)) <= t)
+    order by y.id limit max for no key update of y skip locked) d;
+  update towpath.storage x set evicting_at = t, reason = case s.runtime_state when 'destroyed' then 'session destroyed' else 'expired' end
+  from towpath.session s where x.session_id = any(ids) and s.id = x.session_id;
+  update towpath.session s set storage = 'evicting', updated_at = t where s.id = any(ids);
   return query select x.session_id, x.kind, x.root, x.name from towpath.storage x
                where x.root = any(roots) and x.evicting_at is not null and x.evicted_at is null order by x.evicting_at, x.session_id limit max;
 end $$;
 comment on function towpath.storage_due(text[], integer) is
 'Marks what has expired in these roots, or is of a destroyed session, as evicting, unless its session has work, and returns all whose files are to be removed.';
 
-create or replace function towpath.storage_gone(session text, trouble text default null) returns boolean
+create or replace function towpath.storage_gone(sessions text[], troubles text[]) returns bigint
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  s towpath.session := towpath.locked_storage(session);
+  gone bigint;
 begin
-  if s.storage <> 'evicting' then
-    return false;
-  end if;
-  update towpath.storage x set trouble = left(storage_gone.trouble, 2000), evicted_at = case when storage_gone.trouble is null then towpath.now() end
-  where x.session_id = s.id;
-  if trouble is null then
-    update towpath.session x set storage = 'evicted', updated_at = towpath.now() where x.id = s.id;
-  end if;
-  return trouble is null;
+  perform 1 from towpath.session s where s.id = any(sessions) order by s.id for no key update;
+  update towpath.storage x set trouble = left(o.trouble, 2000), evicted_at = case when o.trouble is null then towpath.now() end
+  from unnest(sessions, troubles) o(session, trouble) where x.session_id = o.session and x.evicting_at is not null and x.evicted_at is null;
+  update towpath.session s set storage = 'evicted', updated_at = towpath.now() from towpath.storage x
+  where s.id = any(sessions) and x.session_id = s.id and x.evicted_at is not null and s.storage = 'evicting';
+  get diagnostics gone = row_count;
+  return gone;
 end $$;
-comment on function towpath.storage_gone(text, text) is 'The files of a session are removed, or could not be: then trouble says why, and the next gc tries again.';
+comment on function towpath.storage_gone(text[], text[]) is
+'The files of these sessions are removed, or, where there is a trouble, could not be: the next gc tries these again. Returns how many are evicted by this.';
 
 create or replace function towpath.storage_known(root text, names text[]) returns setof text
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$

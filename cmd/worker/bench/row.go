@@ -40,11 +40,17 @@ type Options struct {
 
 // suites by name.
 var suites = map[string]func(context.Context, Options, func(Row)) error{
-	"guest":   guest,
-	"journal": journal,
-	"process": process,
-	"tasks":   tasks,
-	"turn":    turns,
+	"guest":     guest,
+	"guest":     guest,
+	"journal":   journal,
+	"journal":   journal,
+	"process":   process,
+	"process":   process,
+	"retention": retention,
+	"soak":      soak,
+	"tasks":     tasks,
+	"turn":      turns,
+	"turn":      turns,
 }
 
 // Suites lists the names that Run takes.
