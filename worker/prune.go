@@ -11,7 +11,7 @@ import (
 	"github.com/towpath/towpath/store"
 )
 
-// prune removes what is past retention, or what a job's args say, and leaves the counts in the job's row.
+// prune removes what is past retention, or what a job's args say, builds thinned-out indexes anew, and leaves the counts in the job's row.
 func prune(ctx context.Context, db *store.Store, args json.RawMessage) error {
 	var wish struct {
 		Cutoff    *time.Time      `json:"cutoff"`
@@ -30,6 +30,15 @@ func prune(ctx context.Context, db *store.Store, args json.RawMessage) error {
 	}
 	if err != nil {
 		return answer(err)
+	}
+	if !wish.DryRun {
+		names, err := db.Reindex(ctx, store.ThinIndexBytes)
+		if len(names) > 0 {
+			queue.Log(ctx).Info("built anew", "indexes", names)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return queue.Output(ctx, counts)
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/towpath/towpath/store"
@@ -31,10 +32,47 @@ func retention(ctx context.Context, o Options, emit func(Row)) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
+	if err := growth(ctx, s, emit); err != nil {
+		return err
+	}
 	if err := pruning(ctx, o, s, emit); err != nil {
 		return err
 	}
 	return collecting(ctx, o, s, emit)
+}
+
+// growth measures what a turn with two events of its own, in a new session, adds to each table, indexes included.
+func growth(ctx context.Context, s *server, emit func(Row)) error {
+	pool, err := s.open(ctx, "growth")
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	l, err := newLane(ctx, pool, 1)
+	if err != nil {
+		return err
+	}
+	const turns = 3000
+	for range turns {
+		if _, err := l.turn(ctx); err != nil {
+			return err
+		}
+	}
+	if err := vacuum(ctx, pool); err != nil {
+		return err
+	}
+	rows, err := pool.Query(ctx, `select c.relname::text, pg_total_relation_size(c.oid) / $1::float from pg_class c
+		where c.relkind = 'r' and (c.relnamespace = 'towpath'::regnamespace or c.relname = 'river_job') and c.reltuples > $1 / 2 order by 2 desc`, turns)
+	if err != nil {
+		return err
+	}
+	var name string
+	var bytes float64
+	_, err = pgx.ForEachRow(rows, []any{&name, &bytes}, func() error {
+		emit(Row{Name: "turn_adds_to_" + name, Unit: "B", Value: bytes})
+		return nil
+	})
+	return err
 }
 
 // pruning prunes a million events of ten thousand turns while turns run, and loads them again.
@@ -93,10 +131,15 @@ func pruning(ctx context.Context, o Options, s *server, emit func(Row)) error {
 	if err := l.forget(ctx); err != nil {
 		return err
 	}
-	// What autovacuum does by itself, now.
+	// What autovacuum and the job prune do by themselves, now.
 	if err := vacuum(ctx, pool); err != nil {
 		return err
 	}
+	began := time.Now()
+	if _, err := db.Reindex(ctx, store.ThinIndexBytes); err != nil {
+		return err
+	}
+	emit(Row{Name: "prune_reindex_s", Unit: "s", Value: time.Since(began).Seconds()})
 	if err := load(ctx, pool, all, turns); err != nil {
 		return err
 	}
