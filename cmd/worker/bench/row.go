@@ -41,15 +41,11 @@ type Options struct {
 // suites by name.
 var suites = map[string]func(context.Context, Options, func(Row)) error{
 	"guest":     guest,
-	"guest":     guest,
 	"journal":   journal,
-	"journal":   journal,
-	"process":   process,
 	"process":   process,
 	"retention": retention,
 	"soak":      soak,
 	"tasks":     tasks,
-	"turn":      turns,
 	"turn":      turns,
 }
 
