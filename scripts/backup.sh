@@ -7,11 +7,17 @@ cd "$(dirname "$0")/.."
 
 start_server
 start_worker deepseek
-for n in 1 2 3 4 5 6 7 8 9 10; do
-	admin -c "select towpath.submit('deepseek', '{\"text\": \"[[pace:200ms]] a b c d e f g h i j\"}', 's$n'), towpath.submit('deepseek', '{\"text\": \"after it\"}', 's$n')" >/dev/null
-done
+# Two turns a session: one that speaks for a while, and one behind it. And one that has ended.
 admin -c "select towpath.submit('deepseek', '{\"text\": \"done\"}', 's0', 'the key')" >/dev/null
-until [ "$(admin -c "select count(*) from towpath.processes where status = 'running'")" = 10 ]; do sleep 0.1; done
+until [ "$(admin -c "select count(*) from towpath.processes where status = 'completed'")" = 1 ]; do sleep 0.1; done
+admin -c "select towpath.submit('deepseek', '{\"text\": \"[[pace:1s]] a b c d e f g h i j\"}', 's' || n),
+	towpath.submit('deepseek', '{\"text\": \"after it\"}', 's' || n) from generate_series(1, 10) n" >/dev/null
+tries=0
+until [ "$(admin -c "select count(*) from towpath.processes where status = 'running'")" = 10 ]; do
+	tries=$((tries + 1))
+	[ $tries -lt 50 ] || fail 'ten turns do not run side by side'
+	sleep 0.1
+done
 
 DSN="postgres://postgres@127.0.0.1:$port/towpath" DUMP="$dir/dump"
 old=$port

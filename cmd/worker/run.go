@@ -7,7 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"net/url"
+	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -63,6 +65,9 @@ func run(ctx context.Context, cfg config, logs io.Writer) (err error) {
 		}
 		defer root.Close()
 	}
+	var loops sync.WaitGroup
+	defer loops.Wait()
+	defer fail(nil)
 	err = worker.Run(node, worker.Config{
 		Pool: pool, RiverSchema: cfg.RiverSchema, Queues: cfg.Queues, Pooled: cfg.Pooled,
 		NodeID: cfg.NodeID, Version: version(),
@@ -72,6 +77,7 @@ func run(ctx context.Context, cfg config, logs io.Writer) (err error) {
 		Monitor: cfg.Monitor,
 		Logger:  log,
 		Ready: func() {
+			loops.Go(func() { notify(node, os.Getenv, log) })
 			log.Info("ready", "node", cfg.NodeID, "queues", strings.Join(cfg.Queues, ","), "plugins", cfg.Plugins)
 		},
 	})

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/towpath/towpath/store/embedded/pgtest"
+)
+
+// systemd hears that a node is ready, that it lives, and that it stops.
+func TestSystemdIsTold(t *testing.T) {
+	path := filepath.Join(pgtest.Folder(t), "notify")
+	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	env := map[string]string{"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "2000"}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	done := make(chan struct{})
+	go func() {
+		notify(ctx, func(name string) string { return env[name] }, slog.New(slog.DiscardHandler))
+		close(done)
+	}()
+	heard := func() string {
+		b := make([]byte, 100)
+		n, err := socket.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b[:n])
+	}
+	for _, want := range []string{"READY=1", "WATCHDOG=1", "WATCHDOG=1"} {
+		if got := heard(); got != want {
+			t.Errorf("heard %s, want %s", got, want)
+		}
+	}
+	stop()
+	last := heard()
+	for last == "WATCHDOG=1" {
+		last = heard()
+	}
+	if last != "STOPPING=1" {
+		t.Errorf("heard %s at the end", last)
+	}
+	<-done
+	notify(t.Context(), func(string) string { return "" }, slog.New(slog.DiscardHandler)) // not under systemd: returns at once
+}
+
+// known fails for a variable of ours that is no setting.
+func known(t *testing.T, where, name string) {
+	t.Helper()
+	if strings.HasPrefix(name, "TOWPATH_") && !slices.ContainsFunc(newSettings(), func(s *setting) bool { return s.env == name }) {
+		t.Errorf("%s: %s is no setting", where, name)
+	}
+}
+
+// stopping is how long a node may take to stop, by default.
+func stopping(t *testing.T) time.Duration {
+	t.Helper()
+	cfg, err := newSettings().parse([]string{"DATABASE_URL=postgres://x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg.SoftStop + cfg.HardStop
+}
+
+// The unit gives a node time to stop, runs what there is, and sets what is a setting.
+func TestTheUnitFitsTheWorker(t *testing.T) {
+	text, err := os.ReadFile("../../deploy/towpath.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, section := map[string]string{}, ""
+	for i, line := range strings.Split(string(text), "\n") {
+		switch key, value, assigned := strings.Cut(line, "="); {
+		case line == "" || strings.HasPrefix(line, "#"):
+		case strings.HasPrefix(line, "["):
+			section = line
+			if !slices.Contains([]string{"[Unit]", "[Service]", "[Install]"}, line) {
+				t.Errorf("line %d: no section %s", i+1, line)
+			}
+		case !assigned || !regexp.MustCompile(`^[A-Z][A-Za-z]+$`).MatchString(key):
+			t.Errorf("line %d: %s", i+1, line)
+		default:
+			keys[section+key] += value + " "
+		}
+	}
+	if !strings.HasPrefix(keys["[Service]ExecStart"], "/usr/local/bin/worker ") || keys["[Service]Type"] != "notify " {
+		t.Errorf("it starts %q as %q", keys["[Service]ExecStart"], keys["[Service]Type"])
+	}
+	for _, pair := range strings.Fields(keys["[Service]Environment"]) {
+		name, _, _ := strings.Cut(pair, "=")
+		known(t, "the unit", name)
+	}
+	if s, err := strconv.Atoi(strings.TrimSpace(keys["[Service]TimeoutStopSec"])); err != nil || time.Duration(s)*time.Second <= stopping(t) {
+		t.Errorf("TimeoutStopSec is %q, a node may take %v", keys["[Service]TimeoutStopSec"], stopping(t))
+	}
+	if strings.Contains(keys["[Service]MemoryDenyWriteExecute"], "yes") {
+		t.Error("plugins are compiled at run time")
+	}
+}
+
+// object is any YAML mapping; at walks down its keys.
+type object map[string]any
+
+func at[T any](t *testing.T, o any, path ...any) (v T) {
+	t.Helper()
+	for _, step := range path {
+		switch step := step.(type) {
+		case string:
+			m, _ := o.(object)
+			o = m[step]
+		case int:
+			list, _ := o.([]any)
+			if step >= len(list) {
+				t.Fatalf("%v: there are %d", path, len(list))
+			}
+			o = list[step]
+		}
+	}
+	v, ok := o.(T)
+	if !ok {
+		t.Fatalf("%v is %#v", path, o)
+	}
+	return v
+}
+
+// The manifests say who may do what: not root, bounded, with probes where the node answers and time to stop.
+func TestTheManifestsFitTheWorker(t *testing.T) {
+	files, err := filepath.Glob("../../deploy/kubernetes/*.yaml")
+	if err != nil || len(files) != 2 {
+		t.Fatal(files, err)
+	}
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for decoder := yaml.NewDecoder(bytes.NewReader(text)); ; {
+			var o object
+			if err := decoder.Decode(&o); errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			kind := at[string](t, o, "kind")
+			if version := map[string]string{"Deployment": "apps/v1", "Job": "batch/v1"}[kind]; version == "" || at[string](t, o, "apiVersion") != version {
+				t.Errorf("%s: %s of %v", name, kind, o["apiVersion"])
+			}
+			pod := at[object](t, o, "spec", "template", "spec")
+			worker := at[object](t, pod, "containers", 0)
+			if !at[bool](t, pod, "securityContext", "runAsNonRoot") || at[bool](t, pod, "automountServiceAccountToken") ||
+				at[bool](t, worker, "securityContext", "allowPrivilegeEscalation") || !at[bool](t, worker, "securityContext", "readOnlyRootFilesystem") {
+				t.Errorf("%s: it may do more than it needs", name)
+			}
+			at[string](t, worker, "resources", "limits", "memory")
+			at[string](t, worker, "envFrom", 0, "secretRef", "name")
+			if kind == "Job" {
+				if at[string](t, worker, "args", 0) != "migrate" || at[string](t, pod, "restartPolicy") != "Never" {
+					t.Errorf("%s does not migrate", name)
+				}
+				continue
+			}
+			if at[string](t, o, "spec", "selector", "matchLabels", "app.kubernetes.io/name") != at[string](t, o, "spec", "template", "metadata", "labels", "app.kubernetes.io/name") {
+				t.Errorf("%s selects other pods than its own", name)
+			}
+			for _, variable := range at[[]any](t, worker, "env") {
+				known(t, name, at[string](t, variable, "name"))
+			}
+			for probe, path := range map[string]string{"livenessProbe": "/healthz", "readinessProbe": "/readyz"} {
+				if at[string](t, worker, probe, "httpGet", "path") != path || at[string](t, worker, probe, "httpGet", "port") != at[string](t, worker, "ports", 0, "name") {
+					t.Errorf("%s: %s asks elsewhere", name, probe)
+				}
+			}
+			if s := at[int](t, pod, "terminationGracePeriodSeconds"); time.Duration(s)*time.Second <= stopping(t) {
+				t.Errorf("%s gives %d seconds to stop, a node may take %v", name, s, stopping(t))
+			}
+			mounted := map[string]bool{}
+			for _, v := range at[[]any](t, worker, "volumeMounts") {
+				mounted[at[string](t, v, "name")] = true
+			}
+			for _, v := range at[[]any](t, pod, "volumes") {
+				if !mounted[at[string](t, v, "name")] {
+					t.Errorf("%s: volume %v is not mounted", name, v)
+				}
+			}
+		}
+	}
+}
