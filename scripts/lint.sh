@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 STATICCHECK=honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # Guests are compiled for two systems. U1000 does not know that go:wasmexport is a use.
-guests='./hostabi/guest/... ./plugins/... ./examples/01-hello/...'
+guests='./hostabi/guest/... ./plugins/... ./examples/01-hello/... ./examples/02-languages/go/...'
 # shellcheck disable=SC2086
 inside=$(go list $guests)
 # shellcheck disable=SC2046

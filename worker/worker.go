@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -140,6 +141,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := registry.Scan(ctx, cfg.Plugins); err != nil {
 		return fmt.Errorf("worker: %w", err)
 	}
+	debug.FreeOSMemory() // loading leaves much behind, and an idle node collects nothing
 
 	var watched *monitor.Monitor
 	alive := newLiveness(db, node, cfg.LeaseTTL, cfg.Logger)
@@ -153,6 +155,9 @@ func Run(ctx context.Context, cfg Config) error {
 		Pinned: func(ctx context.Context, name, digest string) (turn.Backend, error) {
 			p, err := pinned(ctx, registry, name, digest)
 			return backend(ctx, p, room, watched, err)
+		},
+		Warned: func(profile string, level slog.Level, line string) {
+			shared.Note(profile, strings.ToLower(level.String()), line)
 		},
 		Observe: func(d turn.Done) {
 			if watched != nil {
@@ -266,7 +271,7 @@ func backend(ctx context.Context, p *profiles.Profile, room *capacity, watched *
 	return turn.Backend{
 		Run: p.Module.Run, Digest: p.Digest + "/" + hex.EncodeToString(snapshot[:]), InDoubt: string(l.InDoubt), HTTP: out, Redact: p.Secrets.Redact, Config: p.Permits.Config,
 		Proc:    func(ctx context.Context, wish hostabi.ProcSpec) (turn.Command, error) { return command(ctx, p, wish) },
-		Limits:  turn.Limits{EventBytes: l.Event, EventsBytes: l.Events, Handles: l.Handles, Calls: l.CallsPerSecond, Idle: l.Idle},
+		Limits:  turn.Limits{EventBytes: l.Event, EventsBytes: l.Events, Journal: l.Journal, Handles: l.Handles, Calls: l.CallsPerSecond, Idle: l.Idle},
 		Release: func() { room.leave(p.Name); p.Release() },
 	}, nil
 }

@@ -75,6 +75,8 @@ ratio is value over baseline. Suites: ` + strings.Join(bench.Suites(), ", ") + `
 	f.IntVar(&options.Kills, "kills", 0, "nodes that the suite journal kills; 0: 20")
 	f.DurationVar(&options.Idle, "idle", 30*time.Second, "how long an idle node is watched")
 	f.StringVar(&options.Extism, "extism", "", "folder of the module extismbench, to compare guests with Extism")
+	f.StringVar(&options.Plugin, "plugin", "", "module that the suite plugins drops; empty: plugins/deepseek.wasm beside this program")
+	f.IntVar(&options.Profiles, "profiles", 0, "profiles that the suite plugins loads at once; 0: 20")
 	f.BoolVar(&markdown, "markdown", false, "print a table for a page")
 	show.addFlag(f)
 	return cmd

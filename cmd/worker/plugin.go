@@ -35,7 +35,7 @@ any node does what add does; a .toml file of its name beside it does, on that no
 		Args: c.noSuchCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.pluginLs(), c.pluginCheck(), c.pluginAdd(), c.pluginRm(), c.pluginPermit(), c.pluginLogs())
+	cmd.AddCommand(c.pluginLs(), c.pluginCheck(), c.pluginAdd(), c.pluginRm(), c.pluginPermit(), c.pluginLogs(), c.pluginNew())
 	return cmd
 }
 

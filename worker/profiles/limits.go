@@ -14,6 +14,7 @@ type Limits struct {
 	CallsPerSecond int           // host calls of one turn
 	Event          int64         // bytes of one event
 	Events         int64         // bytes of all events of a turn
+	Journal        int64         // bytes of recorded calls of a turn
 	Handles        int           // requests and children open at once in a turn
 	Capacity       int           // turns at once on one node
 	Attempts       int           // executions of one turn, over all nodes
@@ -38,6 +39,7 @@ type rawLimits struct {
 	CallsPerS any    `toml:"calls_per_s"`
 	EventKB   any    `toml:"event_kb"`
 	EventsMB  any    `toml:"events_mb"`
+	JournalMB any    `toml:"journal_mb"`
 	Handles   any    `toml:"handles"`
 	Capacity  any    `toml:"capacity"`
 	Attempts  any    `toml:"attempts"`
@@ -69,12 +71,14 @@ var limits = []limit{
 		func(r *rawLimits) any { return r.Idle }, func(l *Limits) any { return &l.Idle }},
 	{"fuel", 1, 0, 1 << 20, 1 << 60, "computation of a turn; 0 is the engine's default",
 		func(r *rawLimits) any { return r.Fuel }, func(l *Limits) any { return &l.Fuel }},
-	{"calls_per_s", 1, 20_000, 10, 10_000_000, "host calls of a turn, per second",
+	{"calls_per_s", 1, 20_000, 10, 10_000_000, "host calls of a turn, per second; one that wants more is slowed down, and ended after ten such seconds on end",
 		func(r *rawLimits) any { return r.CallsPerS }, func(l *Limits) any { return &l.CallsPerSecond }},
 	{"event_kb", kb, 1024, 1, 1024, "one event",
 		func(r *rawLimits) any { return r.EventKB }, func(l *Limits) any { return &l.Event }},
 	{"events_mb", mb, 64, 1, 4096, "all events of a turn",
 		func(r *rawLimits) any { return r.EventsMB }, func(l *Limits) any { return &l.Events }},
+	{"journal_mb", mb, 256, 1, 4096, "recorded host calls of a turn",
+		func(r *rawLimits) any { return r.JournalMB }, func(l *Limits) any { return &l.Journal }},
 	{"handles", 1, 16, 1, 64, "requests and children open at once in a turn",
 		func(r *rawLimits) any { return r.Handles }, func(l *Limits) any { return &l.Handles }},
 	{"capacity", 1, 100, 1, 10_000, "turns at once on one node",

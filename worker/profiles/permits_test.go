@@ -79,7 +79,7 @@ func TestAPermitFileSaysEverything(t *testing.T) {
 			"KEY": {Env: "EXAMPLE_KEY"}, "TOKEN": {Command: []string{"pass", "show", "token"}},
 		},
 		Limits: Limits{Memory: 32 << 20, Turn: 90 * time.Second, Idle: 5 * time.Second, Fuel: 2000000, CallsPerSecond: 100,
-			Event: 16 << 10, Events: 2 << 20, Handles: 4, Capacity: 2, Attempts: 1, InDoubt: InDoubtAsk},
+			Event: 16 << 10, Events: 2 << 20, Journal: 256 << 20, Handles: 4, Capacity: 2, Attempts: 1, InDoubt: InDoubtAsk},
 		Config: json.RawMessage(`{"model":"small","nested":{"since":"2024-01-02"},"stop":["a","b"],"temperature":0.5}`),
 	}
 	if !reflect.DeepEqual(p, want) {
@@ -96,7 +96,7 @@ func TestAnEmptyPermitFilePermitsNothing(t *testing.T) {
 		t.Errorf("permits are %+v", p)
 	}
 	want := Limits{Memory: 64 << 20, Turn: 10 * time.Minute, Idle: 5 * time.Minute, CallsPerSecond: 20000,
-		Event: 1 << 20, Events: 64 << 20, Handles: 16, Capacity: 100, Attempts: 3, InDoubt: InDoubtRetry}
+		Event: 1 << 20, Events: 64 << 20, Journal: 256 << 20, Handles: 16, Capacity: 100, Attempts: 3, InDoubt: InDoubtRetry}
 	if p.Limits != want || DefaultLimits() != want {
 		t.Errorf("limits are %+v, want %+v", p.Limits, want)
 	}
@@ -193,7 +193,7 @@ func TestSettingsReadLikeTheFile(t *testing.T) {
 		fmt.Fprintf(&got, "%s=%s(%s) ", s.Key, s.Value, s.Default)
 	}
 	want := "memory_mb=32(64) turn=1m30s(10m0s) idle=5s(5m0s) fuel=2000000(0) calls_per_s=100(20000) event_kb=16(1024) " +
-		"events_mb=2(64) handles=4(16) capacity=2(100) attempts=1(3) in_doubt=ask(retry) "
+		"events_mb=2(64) journal_mb=256(256) handles=4(16) capacity=2(100) attempts=1(3) in_doubt=ask(retry) "
 	if got.String() != want {
 		t.Errorf("settings are %s\nwant %s", got.String(), want)
 	}

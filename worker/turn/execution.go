@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -17,6 +18,9 @@ const (
 	maxUnflushed = 1 << 20 // bytes that one turn may have in memory only; a guest that is faster waits
 	logLines     = 200     // that a turn may log in a second; the rest is counted and dropped
 )
+
+// floodSeconds is how many seconds on end a guest may want more calls than it has.
+var floodSeconds = 10
 
 // execution is one attempt of one turn on this node. Its methods that make up hostabi.Host are in host.go.
 type execution struct {
@@ -51,6 +55,7 @@ type execution struct {
 	order    []string // keys of delta, in the order of their first write
 	result   []byte
 	second   second
+	floods   int  // seconds on end in which the guest wanted more calls than it has
 	offline  bool // a re-run from the journal alone, see Offline
 	ended    bool // it has come to the journal's end
 	inbox    *inbox
@@ -103,13 +108,20 @@ func (x *execution) call(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if x.replaying() {
+		return nil // the attempt that made the call has counted it
+	}
 	now := time.Now()
 	if now.Sub(x.second.began) >= time.Second {
 		x.roll(now)
+		x.floods = 0
 	}
 	x.second.calls++
 	if x.second.calls <= x.backend.Limits.Calls {
 		return nil
+	}
+	if x.floods++; x.floods >= floodSeconds {
+		return &Exceeded{Limit: "calls", Text: fmt.Sprintf("more than %d host calls a second, %d seconds on end", x.backend.Limits.Calls, x.floods)}
 	}
 	t := time.NewTimer(time.Second - now.Sub(x.second.began))
 	defer t.Stop()

@@ -47,7 +47,11 @@ func (x *execution) Log(level int32, message []byte) {
 	case level > 1:
 		l = slog.LevelError
 	}
-	x.log.Log(x.ctx, l, string(x.backend.redact(message)), "from", "guest")
+	text := string(x.backend.redact(message))
+	x.log.Log(x.ctx, l, text, "from", "guest")
+	if l >= slog.LevelWarn && x.runner.Warned != nil {
+		x.runner.Warned(*x.claim.Profile, l, *x.claim.ProcessID+": "+text)
+	}
 }
 
 func (x *execution) Emit(ctx context.Context, raw []byte) (uint32, error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -35,6 +36,57 @@ func TestLimitsEndATurnByName(t *testing.T) {
 	})
 	if p.Status != "failed" || *p.FailureKind != "idle" {
 		t.Errorf("%s %s", p.Status, p.Outcome)
+	}
+}
+
+// What a guest may have in all ends its turn by name; another turn beside it goes on.
+func TestBudgetsEndATurnByName(t *testing.T) {
+	floodSeconds = 1
+	defer func() { floodSeconds = 10 }()
+	b := newBench(t)
+	for _, c := range []struct {
+		kind   string
+		limits Limits
+		guest  guest
+	}{
+		{"calls", Limits{EventBytes: 100, EventsBytes: 1 << 20, Handles: 1, Calls: 100, Idle: time.Minute}, func(ctx context.Context, h hostabi.Host) error {
+			for range 1000 {
+				if _, err := h.KVGet(ctx, "k"); err != nil && !strings.Contains(err.Error(), "no key") {
+					return err
+				}
+			}
+			return nil
+		}},
+		{"journal", Limits{EventBytes: 100, EventsBytes: 1 << 20, Handles: 1, Calls: 1 << 20, Idle: time.Minute, Journal: 2000}, func(ctx context.Context, h hostabi.Host) error {
+			for range 1000 {
+				if err := h.KVSet(ctx, "k", make([]byte, 100)); err != nil {
+					return err
+				}
+				if _, err := h.KVGet(ctx, "k"); err != nil {
+					return err
+				}
+			}
+			return nil
+		}},
+	} {
+		b.limits = c.limits
+		var warned []string
+		b.runner.Warned = func(profile string, level slog.Level, line string) { warned = append(warned, profile+" "+line) }
+		p := b.run(func(ctx context.Context, h hostabi.Host) error {
+			h.Log(0, []byte("fine"))
+			h.Log(1, []byte("soon too much"))
+			return c.guest(ctx, h)
+		})
+		if p.Status != "failed" || *p.FailureKind != c.kind {
+			t.Errorf("%s: %s %s", c.kind, p.Status, p.Outcome)
+		}
+		if len(warned) != 1 || !strings.HasPrefix(warned[0], "p ") || !strings.HasSuffix(warned[0], ": soon too much") {
+			t.Errorf("%s: warned %v", c.kind, warned)
+		}
+	}
+	b.limits = Limits{EventBytes: 100, EventsBytes: 250, Handles: 1, Calls: 1000, Idle: time.Minute}
+	if p := b.run(func(ctx context.Context, h hostabi.Host) error { return h.Finish(ctx, []byte("{}")) }); p.Status != "completed" {
+		t.Errorf("the next turn: %s %s", p.Status, p.Outcome)
 	}
 }
 

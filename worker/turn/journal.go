@@ -15,7 +15,7 @@ import (
 // semantics is the version of what a replay does with a journal. A journal of another version is not replayed.
 const semantics = 1
 
-// maxJournal is how many bytes of journal one turn may make.
+// maxJournal is how many bytes of journal one turn may make whose profile says nothing.
 const maxJournal = 256 << 20
 
 // op is a host call as the journal numbers it. Numbers are stored: they never change.

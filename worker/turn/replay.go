@@ -1,6 +1,7 @@
 package turn
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -202,8 +203,9 @@ func (x *execution) claimed(option, value string) bool {
 
 // record adds a live call to the journal, with the event that belongs to it, if any.
 func (x *execution) record(e entry, event *event) error {
-	if x.written += int64(len(e.data)); x.written > maxJournal {
-		return &Exceeded{Limit: "journal", Text: fmt.Sprintf("the turn's journal is over %d bytes", maxJournal)}
+	limit := cmp.Or(x.backend.Limits.Journal, maxJournal)
+	if x.written += int64(len(e.data)); x.written > limit {
+		return &Exceeded{Limit: "journal", Text: fmt.Sprintf("the turn's journal is over %d bytes", limit)}
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -25,7 +25,8 @@ type Limits struct {
 	EventBytes  int64         // one event
 	EventsBytes int64         // all events of an attempt
 	Handles     int           // open at once
-	Calls       int           // host calls a second; a guest that makes more is slowed down
+	Journal     int64         // bytes of recorded calls; 0: 256 MiB
+	Calls       int           // host calls a second; a guest that makes more is slowed down, and ended when it goes on
 	Idle        time.Duration // without anything to observe, while the guest waits
 }
 
@@ -69,6 +70,8 @@ type Config struct {
 	Pinned func(ctx context.Context, name, digest string) (Backend, error)
 	// Observe, if set, is told of each attempt that has ended here. Many call it at once.
 	Observe func(Done)
+	// Warned, if set, is told what a profile's guests log as warnings and errors.
+	Warned func(profile string, level slog.Level, line string)
 	// Fault, if set, is told where turns stand, by the goroutine that stands there. For a harness.
 	Fault func(Point)
 	// NoJournal leaves out the journal, and with it all that it is good for. For a benchmark.

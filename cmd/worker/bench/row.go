@@ -34,6 +34,10 @@ type Options struct {
 	Idle time.Duration
 	// Extism is the folder of the module that the suite guest compares with; empty: it does not.
 	Extism string
+	// Plugin is the module that the suite plugins drops. Default: deepseek.wasm in the plugins folder beside Program.
+	Plugin string
+	// Profiles is how many profiles the suite plugins loads at once. Default: 20.
+	Profiles int
 	// Logger gets what the node under test warns about. Default: nothing is logged.
 	Logger *slog.Logger
 }
@@ -42,6 +46,7 @@ type Options struct {
 var suites = map[string]func(context.Context, Options, func(Row)) error{
 	"guest":     guest,
 	"journal":   journal,
+	"plugins":   plugins,
 	"process":   process,
 	"retention": retention,
 	"soak":      soak,
