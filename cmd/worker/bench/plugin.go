@@ -31,7 +31,7 @@ func plugins(ctx context.Context, o Options, emit func(Row)) (err error) {
 	o.Turns, o.Profiles = cmp.Or(o.Turns, 400), cmp.Or(o.Profiles, 20)
 	wasm, err := os.ReadFile(cmp.Or(o.Plugin, filepath.Join(filepath.Dir(o.Program), "plugins", "deepseek.wasm")))
 	if err != nil {
-		return fmt.Errorf("%w: name a module with --plugin", err)
+		return fmt.Errorf("%v: name a module with --plugin", err) // not wrapped: nobody is to look for a database
 	}
 	emit(Row{Name: "module_mb", Unit: "MB", Value: float64(len(wasm)) / 1e6})
 	s, err := startServer(ctx, o)
@@ -97,7 +97,7 @@ func dropped(ctx context.Context, o Options, s *server, wasm []byte, emit func(R
 		defer func() { err = errors.Join(err, stop()) }()
 	}
 	var cold, all, cached, load []float64
-	for i := range drops {
+	for i := range min(drops, o.Profiles) {
 		ms, err := compile(ctx, filepath.Join(s.dir, fmt.Sprintf("bare-%d", i)), marked(wasm, i))
 		if err != nil {
 			return err
