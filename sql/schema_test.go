@@ -71,6 +71,15 @@ func TestThePageIsWhole(t *testing.T) {
 			t.Errorf("table %s has no reclaim rule in doc.go", table)
 		}
 	}
+	retention, err := os.ReadFile("../docs/retention.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range get[[]string](t, queuetest.Pool(t), `select array_agg(relname::text) from pg_class where relnamespace = 'towpath'::regnamespace and relkind = 'r'`) {
+		if !strings.Contains(string(retention), "`"+table+"`") {
+			t.Errorf("table %s is not in docs/retention.md", table)
+		}
+	}
 	files, err := filepath.Glob("*/*.sql")
 	if err != nil || len(files) == 0 {
 		t.Fatal(files, err)
