@@ -17,11 +17,11 @@
 //	idle_rss_mb                   resident memory of a node without plugins. Baseline: a process with the queue alone
 //	idle_queries_per_min          statements of that node, counted in the server's log. Baseline: those of the queue alone
 //
-//	suite tasks, at 100,000 queued tasks of 2 KB each
-//	commander_100k_ms             the slowest of 20 looks at counts and top 20. Baseline: counting and sorting them
-//	list_100k_tasks_per_s         all of them by pages of 500. Baseline: tasks over the time of that count
-//	commander_client_mb, list_client_mb
-//	                              resident memory of this process above what it needs at rest, at its highest
+//	suite stream
+//	chunk_overhead_us             CPU time of node and Postgres for each chunk, 8 streams of 1,000 chunks, 200 a second each;
+//	                              minimax_… of minimax-m3
+//	streams_200_lag_p99_ms, p50   200 streams of 20 chunks a second: a chunk sent by the provider, until a reader that
+//	                              follows the turn has it
 //
 // suite guest is that of package enginebench, and builds its guests with the Go toolchain.
 //

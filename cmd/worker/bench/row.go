@@ -52,6 +52,11 @@ var suites = map[string]func(context.Context, Options, func(Row)) error{
 	"soak":      soak,
 	"tasks":     tasks,
 	"turn":      turns,
+	"guest":     guest,
+	"journal":   journal,
+	"process":   process,
+	"stream":    stream,
+	"turn":      turns,
 }
 
 // Suites lists the names that Run takes.
