@@ -60,6 +60,7 @@ func playScripts(t *testing.T, dir string) {
 			env.Setenv("TOWPATH_PLUGINS", filepath.Join(env.WorkDir, "plugins"))
 			env.Setenv("TOWPATH_CACHE_DIR", filepath.Join(built.dir, "cache"))
 			env.Setenv("DEEPSEEK_API_KEY", "sesame-open")
+			env.Setenv("MINIMAX_API_KEY", "barley-shut")
 			env.Setenv("OPENAI_API_KEY", "canary/of+the \"key\"")
 			env.Setenv("TMPDIR", env.Getenv("WORK"))
 			// A program that starts nodes of its own starts what it is itself.
@@ -243,7 +244,7 @@ func cmdNode(ts *testscript.TestScript, neg bool, args []string) {
 
 // scriptVariables reach a node.
 var scriptVariables = []string{
-	"PATH", "HOME", "TMPDIR", "DATABASE_URL", "RIVER_SCHEMA", "DEEPSEEK_API_KEY", "OPENAI_API_KEY",
+	"PATH", "HOME", "TMPDIR", "DATABASE_URL", "RIVER_SCHEMA", "DEEPSEEK_API_KEY", "MINIMAX_API_KEY", "OPENAI_API_KEY",
 	"TOWPATH_DATA_DIR", "TOWPATH_PLUGINS", "TOWPATH_CACHE_DIR", "TOWPATH_STORAGE", "TOWPATH_LOG_LEVEL", "TOWPATH_POOLED",
 }
 
@@ -377,6 +378,7 @@ func build(tb testing.TB) {
 			args, env    []string
 		}{
 			{"deepseek.wasm", "./plugins/deepseek", []string{"-buildmode=c-shared", "-ldflags=-s -w"}, wasm},
+			{"minimax-m3.wasm", "./plugins/minimax-m3", []string{"-buildmode=c-shared", "-ldflags=-s -w"}, wasm},
 			{"codex.wasm", "./plugins/codex", []string{"-buildmode=c-shared", "-ldflags=-s -w"}, wasm},
 			{"hello.wasm", "./examples/01-hello", []string{"-buildmode=c-shared", "-ldflags=-s -w"}, wasm},
 			{"worker", "./cmd/worker", nil, []string{"CGO_ENABLED=0"}},
@@ -398,24 +400,30 @@ func build(tb testing.TB) {
 	}
 }
 
-// permits of the test's deepseek: its provider is the stand-in.
+// chats are the plugins of chat completions: the variable of the key, and where the stand-in plays the provider.
+var chats = map[string]struct{ key, door string }{
+	"deepseek": {"DEEPSEEK_API_KEY", ""}, "minimax-m3": {"MINIMAX_API_KEY", "/minimax/v1"},
+}
+
+// permits of the test's chats: their provider is the stand-in.
 const permits = `[[http]]
 host = "%[1]s"
 methods = ["POST"]
-secrets = ["DEEPSEEK_API_KEY"]
+secrets = ["%[2]s"]
 private = true
 
-[secrets.DEEPSEEK_API_KEY]
-env = "DEEPSEEK_API_KEY"
+[secrets.%[2]s]
+env = "%[2]s"
 
 [config]
-base_url = "http://%[1]s"
+base_url = "http://%[1]s%[3]s"
 thinking = "disabled"
 `
 
-// plugin deepseek|hello|codex puts a plugin into the plugins folder. The provider of deepseek and codex is the story's own stand-in.
+// plugin deepseek|minimax-m3|hello|codex puts a plugin into the plugins folder. The provider of all but hello is the story's own
+// stand-in.
 func cmdPlugin(ts *testscript.TestScript, neg bool, args []string) {
-	only(ts, neg, args, "plugin deepseek|hello|codex", len(args) == 1)
+	only(ts, neg, args, "plugin deepseek|minimax-m3|hello|codex", len(args) == 1)
 	s, folder := of(ts), ts.Getenv("TOWPATH_PLUGINS")
 	ts.Check(os.MkdirAll(folder, 0o755))
 	build(s.t)
@@ -425,14 +433,14 @@ func cmdPlugin(ts *testscript.TestScript, neg bool, args []string) {
 	if args[0] == "codex" {
 		codexPlugin(ts, folder)
 	}
-	if args[0] == "deepseek" {
+	if chat, ok := chats[args[0]]; ok {
 		provider := httptest.NewServer(s.provider)
 		ts.Defer(func() {
 			provider.CloseClientConnections()
 			provider.Close()
 		})
-		text := fmt.Sprintf(permits, provider.Listener.Addr())
-		ts.Check(os.WriteFile(filepath.Join(folder, "deepseek.toml"), []byte(text), 0o600))
+		text := fmt.Sprintf(permits, provider.Listener.Addr(), chat.key, chat.door)
+		ts.Check(os.WriteFile(filepath.Join(folder, args[0]+".toml"), []byte(text), 0o600))
 	}
 }
 
