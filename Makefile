@@ -6,7 +6,7 @@ SUITES      ?= turn
 STAMP := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
 WASI  := GOOS=wasip1 GOARCH=wasm CGO_ENABLED=0 go
 
-.PHONY: help demo build test race fuzz bench soak lint features mutate pooler clients pages upgrade backup release generate verify check smoke postgres codex gcc
+.PHONY: help demo build test race live fuzz bench soak lint features mutate pooler clients pages upgrade backup release generate verify check smoke postgres codex gcc
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ UNRACED := TestAttacksEndAsTheyShould|TestMutantsAreRefusedOrEnd|TestEqualHostsM
 
 race: postgres codex gcc ## Run the tests with the race detector
 	CGO_ENABLED=1 go test -race -short -timeout 20m -skip '$(UNRACED)' ./...
+
+live: postgres ## Run one real turn with each provider whose key is set; costs tokens
+	@scripts/live.sh
 
 fuzz: postgres ## Run every fuzz target for FUZZTIME (10s)
 	@scripts/fuzz.sh $(FUZZTIME)

@@ -50,12 +50,8 @@ var suites = map[string]func(context.Context, Options, func(Row)) error{
 	"process":   process,
 	"retention": retention,
 	"soak":      soak,
-	"tasks":     tasks,
-	"turn":      turns,
-	"guest":     guest,
-	"journal":   journal,
-	"process":   process,
 	"stream":    stream,
+	"tasks":     tasks,
 	"turn":      turns,
 }
 
