@@ -119,6 +119,7 @@
 //	process.ready             a daemon's child can be used: attempt, pid, port
 //	process.unhealthy, process.healthy
 //	                          what a daemon's worker has found: detail
+//	process.fallback          another profile goes on, as the submitter asked: profile, session, process
 //	process.boundary          a session's snapshot and inputs changed together
 //	process.shared, process.unshared
 //	                          a scope may address it, or no more: scope

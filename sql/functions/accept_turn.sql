@@ -41,9 +41,13 @@ begin
       if v not in ('"next"', '"reject"') then
         perform towpath.fail('TW400', 'options.late_steer is not "next" or "reject"');
       end if;
+    when k = 'fallback' then
+      if jsonb_typeof(v) <> 'string' or v #>> '{}' = '' then
+        perform towpath.fail('TW400', 'options.fallback is not the name of a profile');
+      end if;
     else
       perform towpath.fail('TW400', format('unknown option "%s"', k),
-                           'options are id, tenant, project, priority, max_attempts, timeout_s, scheduled_at, late_steer');
+                           'options are id, tenant, project, priority, max_attempts, timeout_s, scheduled_at, late_steer, fallback');
     end case;
   end loop;
 end $$;

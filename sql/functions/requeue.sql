@@ -40,6 +40,11 @@ begin
     perform towpath.finalize(p.no, 'cancelled', jsonb_build_object('reason', p.cancel_reason), null, null, fence);
     return 'cancelled';
   end if;
+  if p.spec ? 'fallback' and (failure_kind = 'usage_limit' or failure_kind is not null and not refund and p.attempts_spent >= p.max_attempts) then
+    perform towpath.finalize(p.no, 'failed', coalesce(outcome, '{}') || jsonb_build_object('attempts', p.attempts_spent) || towpath.fall_back(p, failure_kind),
+      failure_kind, null, fence);
+    return 'failed';
+  end if;
   if not refund and p.attempts_spent >= p.max_attempts then
     -- What the work reported is a failure; trouble of the host is not, and says only that we gave up.
     perform towpath.finalize(p.no, case when failure_kind is null then 'abandoned' else 'failed' end,
@@ -54,4 +59,4 @@ begin
   return (select x.status from towpath.process x where x.no = p.no);
 end $$;
 comment on function towpath.retry(bigint, bigint, text, interval, boolean, jsonb, text, boolean) is
-'The owner gives a turn back, to be tried again after a delay, or ends it when its budget is spent: failed, or, without a failure kind, abandoned. refund: a drain, which costs no attempt; nor does a usage_limit. That and rate_limited hold the profile for the delay. anew: without its journal. Returns the new status.';
+'The owner gives a turn back, to be tried again after a delay, or ends it when its budget is spent: failed, or, without a failure kind, abandoned. refund: a drain, which costs no attempt; nor does a usage_limit. That and rate_limited hold the profile for the delay. A turn whose submitter named a fallback does not wait for an allowance, and goes on there once its attempts are spent. anew: without its journal. Returns the new status.';
