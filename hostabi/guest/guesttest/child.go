@@ -34,7 +34,7 @@ func (h *Host) ProcOpen(_ context.Context, spec []byte) (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
-	open.stdin = &stdin{ctx: ctx, more: make(chan struct{}, 1)}
+	open.stdin = &stdin{ctx: ctx, host: h, more: make(chan struct{}, 1)}
 	c.handle, c.Context, c.Stdin = handle, ctx, open.stdin
 	go h.Child(c)
 	return handle, nil
@@ -52,7 +52,6 @@ func (h *Host) ProcWrite(_ context.Context, handle uint32, p []byte) (err error)
 			err = hostabi.Errorf(hostabi.EBADF, "no child %d with an open standard input", handle)
 			return
 		}
-		x.stdin.host = h
 		x.stdin.closed = len(p) == 0
 		x.stdin.buffer.Write(p)
 		select {
