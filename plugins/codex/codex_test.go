@@ -139,6 +139,13 @@ func (w *world) play(c *guesttest.Child, path string) {
 	c.Exit(exit)
 }
 
+// lived is the homes of the children so far.
+func (w *world) lived() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.homes
+}
+
 type writer func([]byte)
 
 func (w writer) Write(p []byte) (int, error) {
@@ -237,7 +244,7 @@ func TestATurnAndTheNextOne(t *testing.T) {
 	if got, want := w.asked(1), "user: tell me of the towpath [[fault:reasoned]]|assistant: tell me of the towpath|user: and of the canal"; got != want {
 		t.Errorf("the provider was told\n%s\nwant\n%s", got, want)
 	}
-	if len(w.homes) != 2 || w.homes[0] == w.homes[1] {
-		t.Errorf("homes %q", w.homes)
+	if homes := w.lived(); len(homes) != 2 || homes[0] == homes[1] {
+		t.Errorf("homes %q", homes)
 	}
 }

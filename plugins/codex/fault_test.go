@@ -103,8 +103,8 @@ func TestALostCodexIsReplacedAndToldTheSameWords(t *testing.T) {
 		child.Fail(hostabi.ELOST, "died")
 	}()
 	o := w.finish()
-	if o.Status != "completed" || len(w.homes) != 3 {
-		t.Fatalf("%+v in %d homes\n%s\n%s", o, len(w.homes), w.types(), w.log())
+	if o.Status != "completed" || len(w.lived()) != 3 {
+		t.Fatalf("%+v in %d homes\n%s\n%s", o, len(w.lived()), w.types(), w.log())
 	}
 	want := "user: first|assistant: first|user: second [[hold:gate after=1]]|user: third [[hold:other after=1]]"
 	if got := w.asked(-1); got != want {
