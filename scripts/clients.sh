@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs each client of examples/1*-* against a worker and the stand-in, as a user who may do nothing but be a client, and
 # compares what it prints with its expected/output.txt: clients.sh, or clients.sh 12-node. Installs what is missing.
-# BULK is how many turns the bulk submits make: 2000, as in the expected output.
+# BULK is how many turns the bulk submits make: 500, as in the expected output.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/packages.sh
@@ -34,11 +34,11 @@ done
 start_server
 start_worker deepseek
 admin -c "create role app login" -c "grant towpath_client, towpath_enqueue to app" -c "grant select, insert, update (kind) on river_job to app"
-export DATABASE_URL="postgres://app@127.0.0.1:$port/towpath" BULK="${BULK:-2000}"
+export DATABASE_URL="postgres://app@127.0.0.1:$port/towpath" BULK="${BULK:-500}"
 passed=0 failed=0
 for name in $chosen; do
 	say "examples/$name"
-	if timeout 120 examples/"$name"/run.sh >"$dir/$name.out" 2>"$dir/$name.err" </dev/null &&
+	if timeout 240 examples/"$name"/run.sh >"$dir/$name.out" 2>"$dir/$name.err" </dev/null &&
 		diff -u examples/"$name"/expected/output.txt "$dir/$name.out" >&2; then
 		passed=$((passed + 1))
 	else
