@@ -85,7 +85,8 @@ func (l *lane) awaitLeft(ctx context.Context, victim *child, process string) err
 	return err
 }
 
-// fingerprint is every row that belongs to a process, table by table.
+// fingerprint is every row that belongs to a process, table by table. But for the log of a River job: River stores that
+// together with others' a moment after the job's own end, whoever ran it.
 func (l *lane) fingerprint(ctx context.Context, process string) (string, error) {
 	var f string
 	err := l.pool.QueryRow(ctx, `select concat_ws(e'\n',
@@ -98,7 +99,7 @@ func (l *lane) fingerprint(ctx context.Context, process string) (string, error) 
 		(select 'leases ' || string_agg(l::text, ' ') from towpath.lease l where l.process_no = x.no),
 		(select 'session ' || s::text from towpath.session s where s.id = x.session_id),
 		(select 'snapshot ' || md5(string_agg(k::text, e'\n' order by k.key)) from towpath.session_kv k where k.session_id = x.session_id),
-		(select 'jobs ' || string_agg(r::text, ' ' order by r.id) from river_job r where r.args ->> 'process_id' = $1))
+		(select 'jobs ' || string_agg(to_jsonb(r) #- '{metadata,river:log}' #>> '{}', ' ' order by r.id) from river_job r where r.args ->> 'process_id' = $1))
 		from towpath.process x where x.id = $1`, process).Scan(&f)
 	return f, err
 }
