@@ -85,12 +85,16 @@ type TurnArgs struct {
 	Options        json.RawMessage `json:"options,omitempty"`         // an object, as towpath.submit takes
 }
 
-// DaemonArgs are the args of start, stop and restart: a process by ProcessID and Generation, or a registered spec by name.
+// DaemonArgs are the args of start, stop, restart and health_check: a registered spec by name, from any client. A start or
+// restart that is due names its process by ProcessID and Generation. A node's own health_check names the node.
 type DaemonArgs struct {
 	ProcessID  string `json:"process_id,omitempty"`
 	Generation int    `json:"generation,omitempty"`
 
-	Spec string `json:"spec,omitempty"`
+	Spec    string `json:"spec,omitempty"`
+	Session string `json:"session,omitempty"` // the daemon's owner
+
+	Node string `json:"node,omitempty"`
 }
 
 // WakeArgs are the args of wake: the session that is told which of its processes have ended.

@@ -47,6 +47,9 @@ type Config struct {
 	// UpgradeCheck is how many of a profile's last turns a file that replaces its module is run on first, from their
 	// journals; one that does something else is refused. Default: none.
 	UpgradeCheck int
+	// Daemons is the folder of the logs and PID files of daemons, shared by the workers of a machine. Default: none, and no
+	// daemon can run here.
+	Daemons string
 	// Cache keeps compiled modules, 0700. Default: a temporary folder.
 	Cache string
 	// Storage is the root of the sessions' directories. Default: none, and children work in folders that go with them.
@@ -146,8 +149,12 @@ func Run(ctx context.Context, cfg Config) error {
 	var watched *monitor.Monitor
 	alive := newLiveness(db, node, cfg.LeaseTTL, cfg.Logger)
 	room := newCapacity()
+	daemons, err := keepDaemons(cfg, db, node)
+	if err != nil {
+		return fmt.Errorf("worker: %w", err)
+	}
 	turns := turn.Config{
-		Store: db, Node: node, TTL: cfg.LeaseTTL, DigestKey: seed, Pooled: cfg.Pooled, Logger: cfg.Logger, JobLog: queue.Log, Joined: alive.nodeJoined,
+		Store: db, Node: node, TTL: cfg.LeaseTTL, DigestKey: seed, Pooled: cfg.Pooled, Logger: cfg.Logger, JobLog: queue.Log, Joined: alive.nodeJoined, Told: daemons.told,
 		Backend: func(ctx context.Context, name string) (turn.Backend, error) {
 			p, err := registry.Get(name)
 			return backend(ctx, p, room, watched, err)
@@ -198,14 +205,14 @@ func Run(ctx context.Context, cfg Config) error {
 				watched.Job(d)
 			}
 		},
-		Handlers: map[queue.Kind]queue.Handler{
+		Handlers: daemons.handlers(map[queue.Kind]queue.Handler{
 			queue.Turn:    func(ctx context.Context, job queue.Job) error { return answer(runner.Handle(ctx, job.ID, job.Args)) },
 			queue.Wake:    func(ctx context.Context, job queue.Job) error { return wake(ctx, db, job.Args) },
 			queue.Sweep:   func(ctx context.Context, _ queue.Job) error { return sweep(ctx, db, cfg.LeaseTTL) },
 			queue.Prune:   func(ctx context.Context, job queue.Job) error { return prune(ctx, db, job.Args) },
 			queue.GC:      func(ctx context.Context, _ queue.Job) error { return waste.handle(ctx) },
 			queue.Storage: func(ctx context.Context, job queue.Job) error { return files.handle(ctx, job.Args) },
-		},
+		}),
 	})
 	if err != nil {
 		return fmt.Errorf("worker: %w", err)
@@ -213,6 +220,7 @@ func Run(ctx context.Context, cfg Config) error {
 
 	wake := make(chan struct{}, 1)
 	loops.Go(func() { runner.Run(running) })
+	loops.Go(func() { daemons.run(running) })
 	loops.Go(func() { shared.listen(running, cfg.Pooled, wake) })
 	loops.Go(func() { shared.write(running) })
 	loops.Go(func() { registry.Watch(running, cfg.Plugins, wake) })
@@ -230,7 +238,9 @@ func Run(ctx context.Context, cfg Config) error {
 	cfg.Logger.Info("stopping", "soft_stop", cfg.SoftStop, "hard_stop", cfg.HardStop)
 	stopping, cancel := context.WithTimeout(background, cfg.SoftStop+cfg.HardStop)
 	defer cancel()
-	if err := client.Stop(stopping); err != nil {
+	// Daemons last: what a job has just started is stopped, or left to the next worker, as well.
+	err = client.Stop(stopping)
+	if err = errors.Join(err, daemons.stop(stopping)); err != nil {
 		return fmt.Errorf("worker: %w", err)
 	}
 	return nil

@@ -32,6 +32,7 @@ begin
   insert into towpath.child as x (process_no, machine, boot, outlives) values (p.no, daemon_claim.machine, daemon_claim.boot, daemon_claim.outlives)
   on conflict on constraint child_pkey do update set machine = excluded.machine, boot = excluded.boot, outlives = excluded.outlives, port = null,
     pid = null, pid_start = null, started_at = null, ready_at = null, health = 'unknown', detail = null, checked_at = null;
+  perform towpath.watch_daemons(node);
 end $$;
 comment on function towpath.daemon_claim(text, integer, bigint, text, uuid, interval, text, text) is
 'Takes the lease of a daemon that is due, and notes on which machine its child is about to be. action: run, busy or skip.';

@@ -65,3 +65,13 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
 $$;
 comment on function towpath.daemon_census(text) is
 'The daemons of a node as their rows tell: how many, how many are ready, which are unhealthy, and which their worker has not looked at in time.';
+
+create or replace function towpath.watch_daemons(node text) returns void
+language plpgsql as $$
+begin
+  if not exists (select from :river.river_job j where j.kind = 'health_check' and j.finalized_at is null and j.args = jsonb_build_object('node', node)) then
+    insert into :river.river_job (kind, queue, args, state, max_attempts, scheduled_at)
+    values ('health_check', towpath.queue_of('health_check'), jsonb_build_object('node', node), 'scheduled', 25, clock_timestamp() + interval '1 minute');
+  end if;
+end $$;
+comment on function towpath.watch_daemons(text) is 'Makes sure that a node that has daemons has its job, which looks once a minute whether the node looks at them.';

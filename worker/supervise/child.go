@@ -48,6 +48,7 @@ type Child struct {
 	grace   time.Duration
 	kill    sync.Once
 	killed  chan struct{} // closed by Kill
+	pid     int           // the command's own
 	done    chan struct{} // closed when exit and err are set
 	exit    Exit
 	err     error
@@ -159,6 +160,7 @@ func (c *Child) instruct(ctx context.Context, reports *os.File, said *json.Decod
 	case s.Problem != "":
 		return errors.New(s.Problem)
 	}
+	c.pid = s.PID
 	return nil
 }
 

@@ -60,7 +60,7 @@ func guardMain() int {
 		out.Encode(started{Problem: err.Error()})
 		return 1
 	}
-	out.Encode(started{}) // to a worker that is dead: then the letters are closed as well
+	out.Encode(started{PID: pid}) // to a worker that is dead: then the letters are closed as well
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

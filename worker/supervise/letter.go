@@ -24,7 +24,10 @@ type order struct {
 }
 
 // started is what a guard says first: that the command runs, or why it does not.
-type started struct{ Problem string }
+type started struct {
+	Problem string
+	PID     int
+}
 
 // report is what a guard says last.
 type report struct{ Exit *Exit }

@@ -20,6 +20,9 @@ func (r *Runner) listen(ctx context.Context) {
 			if payload == "*" && r.Joined != nil {
 				r.Joined(ctx)
 			}
+			if r.Told != nil {
+				r.Told()
+			}
 			if payload == store.Collect && r.Collect != nil {
 				r.Collect()
 				return

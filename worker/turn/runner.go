@@ -78,6 +78,8 @@ type Config struct {
 	NoJournal bool
 	// Joined, if set, is called when the control channel says that the ring of nodes may have changed.
 	Joined func(ctx context.Context)
+	// Told, if set, is called when the control channel says that something is wanted of processes, whosever they are.
+	Told func()
 	// Collect, if set, is called when the control channel asks every node to collect what nobody needs. It must not block.
 	Collect func()
 	// Dir, if set, gives the directory in which the children of a session's turns work; nil: each has one of its own, which
