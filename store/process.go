@@ -14,6 +14,7 @@ type Process struct {
 	Class             string          `db:"class" json:"class"`
 	Status            string          `db:"status" json:"status"`
 	Profile           *string         `db:"profile" json:"profile,omitempty"`
+	Definition        *string         `db:"definition" json:"definition,omitempty"` // a daemon's name
 	Session           *string         `db:"session" json:"session,omitempty"`
 	Attempt           int             `db:"attempt" json:"attempt"`
 	MaxAttempts       int             `db:"max_attempts" json:"max_attempts"`
@@ -33,7 +34,7 @@ type Process struct {
 // Final reports whether the process has ended for good.
 func (p Process) Final() bool { return p.FinalizedAt != nil }
 
-const processColumns = `id, class, status, profile, session, attempt, max_attempts, next_attempt_at, wait, cancel_requested_at,
+const processColumns = `id, class, status, profile, definition, session, attempt, max_attempts, next_attempt_at, wait, cancel_requested_at,
 	cancel_reason, outcome, failure_kind, last_seq, river_job_id, node, created_at, finalized_at`
 
 // Process reads one process; ErrNotFound when there is none.

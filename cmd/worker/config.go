@@ -24,6 +24,7 @@ import (
 type config struct {
 	DatabaseURL string `env:"DATABASE_URL" flag:"database-url" client:"yes" help:"Postgres to use, a URL or key=value pairs; empty: a private one in the data directory"`
 	DataDir     string `env:"TOWPATH_DATA_DIR" flag:"data-dir" client:"yes" help:"folder of the private Postgres; empty: /var/lib/towpath for root, else ~/.local/share/towpath"`
+	DaemonDir   string `env:"TOWPATH_DAEMONS" flag:"daemon-dir" client:"yes" help:"folder of the logs of daemons, shared by the workers of a machine; empty: daemons in the data directory"`
 	RiverSchema string `env:"RIVER_SCHEMA" flag:"river-schema" envDefault:"public" client:"yes" help:"schema of River's tables"`
 	Pooled      bool   `env:"TOWPATH_POOLED" flag:"pooled" envDefault:"false" client:"yes" help:"the database is behind a transaction pooler such as pgbouncer: no LISTEN, no prepared statements"`
 
@@ -186,6 +187,9 @@ func (c *config) complete() error {
 			return err
 		}
 		c.DataDir = dir
+	}
+	if c.DaemonDir == "" && c.DataDir != "" {
+		c.DaemonDir = filepath.Join(c.DataDir, "daemons")
 	}
 	if c.Plugins == "" {
 		program, err := os.Executable()

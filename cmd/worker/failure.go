@@ -71,6 +71,7 @@ func hintFor(err error) string {
 	var (
 		usage   *usageError
 		ended   *endError
+		daemon  *daemonError
 		refused *store.Error
 		pg      *pgconn.PgError
 		inUse   *embedded.InUseError
@@ -79,6 +80,8 @@ func hintFor(err error) string {
 	switch {
 	case errors.As(err, &ended):
 		return ended.hint()
+	case errors.As(err, &daemon):
+		return daemon.text
 	case errors.As(err, &usage):
 		return usage.hint
 	case errors.As(err, &refused):

@@ -59,6 +59,7 @@ func playScripts(t *testing.T, dir string) {
 			env.Values[stage{}] = &script{t: env.T().(testing.TB), nodes: map[string]*node{}, provider: standin.New(standin.Options{})}
 			env.Setenv("TOWPATH_PLUGINS", filepath.Join(env.WorkDir, "plugins"))
 			env.Setenv("TOWPATH_CACHE_DIR", filepath.Join(built.dir, "cache"))
+			env.Setenv("TOWPATH_DAEMONS", filepath.Join(env.WorkDir, "daemons"))
 			env.Setenv("DEEPSEEK_API_KEY", "sesame-open")
 			env.Setenv("MINIMAX_API_KEY", "barley-shut")
 			env.Setenv("OPENAI_API_KEY", "canary/of+the \"key\"")
@@ -245,7 +246,7 @@ func cmdNode(ts *testscript.TestScript, neg bool, args []string) {
 // scriptVariables reach a node.
 var scriptVariables = []string{
 	"PATH", "HOME", "TMPDIR", "DATABASE_URL", "RIVER_SCHEMA", "DEEPSEEK_API_KEY", "MINIMAX_API_KEY", "OPENAI_API_KEY",
-	"TOWPATH_DATA_DIR", "TOWPATH_PLUGINS", "TOWPATH_CACHE_DIR", "TOWPATH_STORAGE", "TOWPATH_LOG_LEVEL", "TOWPATH_POOLED",
+	"TOWPATH_DATA_DIR", "TOWPATH_DAEMONS", "TOWPATH_PLUGINS", "TOWPATH_CACHE_DIR", "TOWPATH_STORAGE", "TOWPATH_LOG_LEVEL", "TOWPATH_POOLED",
 }
 
 func (n *node) read(pipe io.Reader) {

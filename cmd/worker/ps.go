@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -93,7 +94,7 @@ func (c *cli) processTable(list []store.Process) error {
 	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "ID\tSTATUS\tPROFILE\tSESSION\tATTEMPT\tEVENTS\tJOB\tNODE\tAGE")
 	for _, p := range list {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d/%d\t%d\t%s\t%s\t%s\n", p.ID, statusOf(p), or(p.Profile), or(p.Session), p.Attempt, p.MaxAttempts,
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d/%d\t%d\t%s\t%s\t%s\n", p.ID, statusOf(p), or(cmp.Or(p.Profile, p.Definition)), or(p.Session), p.Attempt, p.MaxAttempts,
 			p.LastSeq, or(p.RiverJobID), or(p.Node), time.Since(p.CreatedAt).Round(time.Second))
 	}
 	return w.Flush()

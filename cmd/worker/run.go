@@ -72,6 +72,7 @@ func run(ctx context.Context, cfg config, logs io.Writer) (err error) {
 		Pool: pool, RiverSchema: cfg.RiverSchema, Queues: cfg.Queues, Pooled: cfg.Pooled,
 		NodeID: cfg.NodeID, Version: version(),
 		Plugins: cfg.Plugins, UpgradeCheck: cfg.UpgradeCheck, Cache: cfg.Cache, Storage: root, GCEvery: cfg.GCEvery,
+		Daemons:  cfg.DaemonDir,
 		LeaseTTL: cfg.LeaseTTL, SoftStop: cfg.SoftStop, HardStop: cfg.HardStop,
 		TurnConcurrency: cfg.TurnConcurrency, MemoryBudget: int64(cfg.MemoryBudget),
 		Monitor: cfg.Monitor,

@@ -81,8 +81,7 @@ func (d *Daemons) takeOver(ctx context.Context, o store.Orphan) (*keeper, error)
 		if over {
 			reason = "the machine was restarted"
 		}
-		for signalTagged(o.ID, 9) {
-		}
+		killTagged(o.ID)
 		_, err := d.Store.ExitDaemon(ctx, k.own, store.DaemonExit{Reason: reason, Refund: over || o.PID == nil})
 		d.Logger.Info("daemon ended unseen", "daemon", o.Name, "process", o.ID, "reason", reason)
 		return nil, err

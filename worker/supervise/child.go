@@ -34,6 +34,8 @@ type Spec struct {
 	Env   []string      // nil: PATH, HOME and TMPDIR (both Dir), LANG
 	Feed  time.Duration // how long the child may live before it is fed
 	Grace time.Duration // from SIGTERM to SIGKILL
+
+	Stdout, Stderr *os.File // where the command writes; nil: to the Child's, which are empty otherwise
 }
 
 // Child is a command under its guard. Call Kill in the end, also after Wait: it frees what the child holds.
@@ -79,7 +81,7 @@ func start(ctx context.Context, s Spec) (*Child, error) {
 	if s.Env == nil {
 		s.Env = environment(s.Path, s.Dir)
 	}
-	reports, err := c.spawn()
+	reports, err := c.spawn(s.Stdout, s.Stderr)
 	if err != nil {
 		c.clean()
 		return nil, err
@@ -102,7 +104,7 @@ func environment(path, dir string) []string {
 }
 
 // spawn starts the guard and returns the pipe of its reports.
-func (c *Child) spawn() (reports *os.File, err error) {
+func (c *Child) spawn(stdout, stderr *os.File) (reports *os.File, err error) {
 	var ours, theirs []*os.File
 	defer func() {
 		for _, f := range theirs {
@@ -128,6 +130,12 @@ func (c *Child) spawn() (reports *os.File, err error) {
 	c.guard = &exec.Cmd{
 		Path: guardPath, Args: []string{os.Args[0], guardWord}, Env: []string{}, Dir: "/", SysProcAttr: guardAttr(),
 		Stdin: theirs[0], Stdout: theirs[1], Stderr: theirs[2], ExtraFiles: theirs[3:],
+	}
+	if stdout != nil {
+		c.guard.Stdout = stdout
+	}
+	if stderr != nil {
+		c.guard.Stderr = stderr
 	}
 	if err := c.guard.Start(); err != nil {
 		return nil, err

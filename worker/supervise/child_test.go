@@ -17,8 +17,9 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
+
+	"github.com/towpath/towpath/store/embedded/pgtest"
 )
 
 func TestMain(m *testing.M) {
@@ -26,7 +27,13 @@ func TestMain(m *testing.M) {
 	if script := os.Getenv("SUPERVISE_TEST_WORKER"); script != "" {
 		os.Exit(worker(script))
 	}
-	goleak.VerifyTestMain(m)
+	if mode := os.Getenv("SUPERVISE_TEST_DAEMON"); mode != "" {
+		os.Exit(serve(mode))
+	}
+	if dsn := os.Getenv("SUPERVISE_TEST_KEEPER"); dsn != "" {
+		os.Exit(keep(dsn, os.Getenv("SUPERVISE_TEST_DIR")))
+	}
+	os.Exit(pgtest.Main(m))
 }
 
 const patience = 30 * time.Second // for what must happen; nothing is measured by it

@@ -3,6 +3,7 @@
 package supervise
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -169,7 +171,7 @@ func (k *keeper) launch(ctx context.Context, attempt int, feed time.Duration) er
 		k.child, err = launch(k.process, path, k.spec.arguments(k.port), k.work, k.env, out, errs)
 	} else {
 		k.child, err = launchGuarded(ctx, Spec{Path: path, Args: k.spec.arguments(k.port), Dir: k.work, Env: k.env, Feed: feed,
-			Grace: time.Duration(k.spec.Grace)}, out, errs)
+			Grace: time.Duration(k.spec.Grace), Stdout: out, Stderr: errs})
 	}
 	if err != nil {
 		return err
@@ -186,7 +188,7 @@ func (k *keeper) launch(ctx context.Context, attempt int, feed time.Duration) er
 
 // refuse ends an attempt whose child never was: for good, when another try on this node must go the same way.
 func (k *keeper) refuse(ctx context.Context, why error) error {
-	for _, final := range []error{fs.ErrNotExist, fs.ErrPermission, syscall.ENOEXEC, syscall.ENOTDIR, syscall.E2BIG, syscall.EINVAL} {
+	for _, final := range []error{exec.ErrNotFound, fs.ErrNotExist, fs.ErrPermission, syscall.ENOEXEC, syscall.ENOTDIR, syscall.E2BIG, syscall.EINVAL} {
 		if errors.Is(why, final) {
 			outcome, err := json.Marshal(map[string]string{"message": why.Error(), "node": k.d.Node.ID})
 			if err != nil {
@@ -232,6 +234,7 @@ func (k *keeper) run() {
 		looked   time.Time // the newest wish for a check
 		ready    = k.ready
 		health   = "unknown"
+		detail   string // of the last check
 		leaving  = k.leaving
 		patience <-chan time.Time
 		round    = time.NewTimer(time.Hour)
@@ -286,7 +289,7 @@ func (k *keeper) run() {
 			}
 		case <-patience:
 			if !ready {
-				end(fmt.Sprintf("not ready within %v", time.Duration(k.spec.Ready)), time.Duration(k.spec.Grace))
+				end(fmt.Sprintf("not ready within %v: %s", time.Duration(k.spec.Ready), cmp.Or(detail, "no check has ended")), time.Duration(k.spec.Grace))
 			}
 		case <-round.C:
 			round.Reset(k.pace(ready))
@@ -308,8 +311,7 @@ func (k *keeper) run() {
 					k.d.Logger.Warn("a daemon's readiness is not recorded", "daemon", k.name, "error", err)
 				}
 			}
-			detail := ""
-			if err != nil {
+			if detail = ""; err != nil {
 				detail = err.Error()
 			}
 			k.d.noteHealth(store.DaemonHealth{Owner: k.owner(), Health: health, Detail: detail}, health != was || !looked.IsZero())

@@ -96,8 +96,7 @@ func (c *free) attend() {
 	if c.ours {
 		unix.Kill(-c.pid, unix.SIGKILL) // the dead leader keeps the number of its group
 	}
-	for signalTagged(c.process, unix.SIGKILL) {
-	}
+	killTagged(c.process)
 	if c.ours {
 		var status unix.WaitStatus
 		c.mu.Lock()

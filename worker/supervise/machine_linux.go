@@ -96,6 +96,18 @@ func signalTagged(process string, sig unix.Signal) (any bool) {
 	return any
 }
 
+// killTagged ends all that descends from a daemon. Where there was somebody it looks once more than it finds nobody: who
+// was just being started then is seen now.
+func killTagged(process string) {
+	for empty, need := 0, 1; empty < need; {
+		if signalTagged(process, unix.SIGKILL) {
+			empty, need = 0, 2
+		} else {
+			empty++
+		}
+	}
+}
+
 // listeners are the sockets of this machine that listen, by port.
 func listeners() (map[int][]string, error) {
 	found := map[int][]string{}
