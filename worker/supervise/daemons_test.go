@@ -452,7 +452,6 @@ func freePort(t *testing.T) int {
 	return 0
 }
 
-// feature: C11
 func TestLogsAreBoundedAndNumbered(t *testing.T) {
 	y := newYard(t)
 	d, _ := y.node("n")

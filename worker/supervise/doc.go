@@ -1,4 +1,6 @@
-// Package supervise starts the children of turns, each under a guard, and leaves none behind.
+// Package supervise keeps daemons, and starts the children of turns, each under a guard. It leaves none behind.
+//
+// # Children of turns
 //
 //	worker                                guard (this binary again)            command and what it starts
 //	┌──────────────┐  letters: order,     ┌─────────────────────┐  fork, exec  ┌─────────────────────┐
@@ -31,4 +33,37 @@
 //     kills what else is in the guard's session, and Wait fails with ErrGuard. Only what has left that session as
 //     well can then survive.
 //   - Children are started on Linux only; elsewhere Start says so.
+//
+// # Daemons
+//
+//	River job start, restart ──▶ Daemons.Start ──▶ keeper ──▶ child: free, or guarded
+//	towpath.daemon_wishes ─────▶ (stop, restart,     │ ├─ pidfd: its end
+//	                              look now)          │ ├─ probe: URL or command
+//	                                                 │ └─ NAME/stdout.log, stderr.log, pid.json
+//	                                                 ▼
+//	                             towpath.daemon_exit: what follows by the restart policy
+//
+// A daemon that outlives its worker (by default one with a port) is free: a session of its own, output into files that it
+// holds itself. Any other one is guarded, as the children of turns are, and fed when the leases are renewed.
+//
+//   - The policy is SQL's alone: a keeper says how a child ended, and the rows say what follows.
+//   - The lease names the place of a child before there is one. Who cannot see a child cannot replace it: only a worker of
+//     the same machine takes over what may live, or any worker after an operator's mark.
+//   - A worker is known to be dead by its lock file, which the kernel frees; a child is known by its number, its start and
+//     the machine's boot together, or by the variable TOWPATH_PROCESS that it was started with.
+//   - What descends from a daemon is ended with it, also what has left its group: that variable finds it. A daemon that
+//     removes it from its environment, leaves its group and forks gets away.
+//   - A port is kept by a unique row, for all workers of a machine, and seen to be free. Health counts only when a process
+//     of the daemon listens there.
+//   - Logs are bounded by holes at their head, so that numbers of bytes stay; what is said between two looks, a second
+//     apart, comes on top. The file system must know holes.
+//
+// Health is checked by a loop of the node, not by a River job: River moves scheduled jobs every five seconds, and a job
+// cannot be bound to a node. The job health_check of a node looks once a minute whether that loop looks; a client's
+// health_check has it look at once.
+//
+//   - The database is away: children go on, the end of one is recorded when it is back. Guarded ones end with their feed.
+//   - The lease was lost: a guarded child ends; a free one is taken back, left to its new keeper, or ended if the row
+//     says that it is nobody's.
+//   - The command is missing or no program: failed at once. Anything else that keeps it from starting is a failed start.
 package supervise
