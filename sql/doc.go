@@ -84,6 +84,12 @@
 //
 // Whatever is decided is read after the lock: a statement's snapshot is older than a lock that it waited for.
 //
+// # Plans
+//
+// A connection plans a statement of ours once and keeps the plan. On a young database that is a plan for empty tables, and
+// it stays when these have grown, until the next analyze: a lock of one row then read a table of thousands. So each function
+// that writes says "set plan_cache_mode = force_generic_plan set enable_seqscan = off": its statements find few rows by a key.
+//
 // # Errors
 //
 //	SQLSTATE  kind                 HTTP  when

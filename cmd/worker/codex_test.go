@@ -8,9 +8,18 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
+
+// TestWithCodex plays the stories of testdata/codex, in which turns of profile codex drive the real program.
+func TestWithCodex(t *testing.T) {
+	if os.Getenv("TOWPATH_TEST_CODEX") == "" {
+		t.Skip("needs codex: make codex")
+	}
+	playScripts(t, "testdata/codex")
+}
 
 // codexProgram is the real codex, installed when it is missing.
 var codexProgram = sync.OnceValues(func() (string, error) {

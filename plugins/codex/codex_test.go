@@ -54,6 +54,9 @@ func (w *world) heard(status int, header http.Header) {
 
 func newWorld(t *testing.T, config map[string]any) *world {
 	t.Helper()
+	if os.Getenv("TOWPATH_TEST_CODEX") == "" {
+		t.Skip("needs codex: make codex")
+	}
 	path, err := program()
 	if err != nil {
 		t.Fatalf("scripts/codex.sh: %v", err)

@@ -24,7 +24,8 @@ comment on function towpath.input_policy(text, text, boolean) is
 create or replace function towpath.accept_input(
   session text, topic text, payload jsonb, idempotency_key text default null, options jsonb default '{}',
   out input_id text, out duplicate boolean, out phase text, out process_id text)
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   t       timestamptz := towpath.now();
   s       towpath.session;

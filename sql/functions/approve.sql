@@ -9,7 +9,8 @@ create or replace view towpath.approvals as
 comment on view towpath.approvals is 'What running turns wait for somebody to allow, and with which choices.';
 
 create or replace function towpath.approve(process_id text, approval text default null, decision text default 'accept', idempotency_key text default null) returns text
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   p     towpath.process := towpath.locked(process_id);
   open  text[];

@@ -11,7 +11,8 @@ comment on function towpath.cancel_all(text, interval, text, integer) is
 create or replace function towpath.cancel_shared(scope text, reason text default 'cancelled by request', grace interval default '10 seconds',
                                                  after text default '', max integer default 500)
 returns table (process_id text, status text, error text)
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 begin
   perform towpath.check_scope(scope);
   return query select * from towpath.cancel_some(
@@ -41,7 +42,8 @@ end $$;
 comment on function towpath.cancel_some(text[], text, interval) is 'Cancels processes one by one, whatever becomes of the others.';
 
 create or replace function towpath.request_abandon(process_id text, requested_by text, reason text default null) returns jsonb
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   p    towpath.process;
   mark jsonb;

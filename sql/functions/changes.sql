@@ -55,7 +55,8 @@ $$;
 comment on function towpath.changes_now() is 'The cursor that lies before every change that is yet to come: take it first, then read everything, then follow.';
 
 create or replace function towpath.feed_restart() returns bigint
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   epoch bigint;
 begin

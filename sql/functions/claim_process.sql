@@ -45,7 +45,8 @@ comment on function towpath.claim_process(text, text, uuid, interval, interval, 
 'Takes the lease of a process that is no turn. action: run (it is ours: every write carries the fence), busy (holder has it until lease_until) or skip (nothing to do, detail says why). The same incarnation asking again gets the same fence for longer. renew extends it.';
 
 create or replace function towpath.release(process_no bigint, fence bigint, reason text default 'released') returns boolean
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   p towpath.process;
 begin
@@ -65,7 +66,8 @@ comment on function towpath.release(bigint, bigint, text) is
 'The executor gives a process back unharmed; it costs no attempt. False, and nothing, for a fence that owns it no more.';
 
 create or replace function towpath.resume(process_id text) returns text
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   p towpath.process := towpath.locked(process_id);
 begin
@@ -92,7 +94,8 @@ comment on function towpath.resume(text) is
 'Puts a process that waits back in its queue and returns its status. For a daemon whose worker is gone it says that the child is dead, so that any worker may start another.';
 
 create or replace function towpath.drain(incarnation uuid) returns table (process_id text, result text, detail text)
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   c record;
   p towpath.process;

@@ -13,7 +13,8 @@ comment on view towpath.commands is 'The commands of runs: inputs in the words o
 create or replace function towpath.create_command(
   run text, type text, payload jsonb, idempotency_key text default null, options jsonb default '{}',
   out command_id text, out seq integer, out duplicate boolean, out process_id text)
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   t       timestamptz := towpath.now();
   r       towpath.process;
@@ -94,7 +95,8 @@ end $$;
 comment on function towpath.locked_command(text) is 'Locks session, process and row of a command.';
 
 create or replace function towpath.ack_command(command text, fence bigint) returns text
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   i towpath.input := towpath.locked_command(command);
 begin
@@ -109,7 +111,8 @@ comment on function towpath.ack_command(text, bigint) is
 
 create or replace function towpath.finish_command(command text, fence bigint, status text, outcome jsonb default '{}', failure_kind text default null)
 returns text
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   i towpath.input := towpath.locked_command(command);
   c towpath.commands;
@@ -136,7 +139,8 @@ comment on function towpath.finish_command(text, bigint, text, jsonb, text) is
 'The owner of a command''s turn ends the command; for a turn that is the end of the turn. The same end again is answered, another one is an error. Returns its status.';
 
 create or replace function towpath.cancel_command(command text, reason text default 'cancelled by request') returns text
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   i towpath.input := towpath.locked_command(command);
 begin

@@ -23,7 +23,8 @@ comment on function towpath.complete(bigint, bigint, text, jsonb, text, text) is
 
 create or replace function towpath.complete_by(authority text, process_id text, status text, outcome jsonb, key text,
                                                failure_kind text default null, workflow_key text default null) returns text
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   p      towpath.process;
   named  bytea := towpath.digest(key);

@@ -1,7 +1,8 @@
 create or replace function towpath.daemon_claim(
   process_id text, generation integer, job_id bigint, node text, incarnation uuid, ttl interval, machine text, boot text,
   out action text, out process_no bigint, out name text, out fence bigint, out attempt integer, out spec jsonb, out outlives boolean, out detail text)
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   p towpath.process;
   c towpath.child;
@@ -38,7 +39,8 @@ comment on function towpath.daemon_claim(text, integer, bigint, text, uuid, inte
 'Takes the lease of a daemon that is due, and notes on which machine its child is about to be. action: run, busy or skip.';
 
 create or replace function towpath.daemon_port(process_no bigint, fence bigint, port integer) returns boolean
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 begin
   perform towpath.owned(process_no, fence);
   update towpath.child c set port = daemon_port.port where c.process_no = daemon_port.process_no;
@@ -49,7 +51,8 @@ end $$;
 comment on function towpath.daemon_port(bigint, bigint, integer) is 'Keeps a port of the machine for a daemon; false when another daemon has it.';
 
 create or replace function towpath.daemon_child(process_no bigint, fence bigint, pid integer, pid_start bigint, ready boolean) returns void
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   t timestamptz := towpath.now();
   p towpath.process := towpath.owned(process_no, fence);

@@ -1,6 +1,7 @@
 create or replace function towpath.daemon_exit(process_no bigint, fence bigint, reason text, code integer default null, signal text default null,
                                                refund boolean default false) returns text
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   t      timestamptz := towpath.now();
   p      towpath.process := towpath.owned(process_no, fence);
@@ -67,7 +68,8 @@ comment on function towpath.park_daemon(bigint, text) is
 'A locked daemon has lost its worker, and its child may live: it waits for a worker of that machine, or for an operator''s resume, which says that the child is dead.';
 
 create or replace function towpath.daemon_park(process_no bigint, fence bigint, reason text default 'worker stopped') returns text
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   p towpath.process := towpath.owned(process_no, fence);
 begin

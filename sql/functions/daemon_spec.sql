@@ -86,7 +86,8 @@ $$;
 comment on function towpath.has_port(jsonb) is 'Whether a daemon of this spec gets a port.';
 
 create or replace function towpath.spec_put(name text, spec jsonb) returns void
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 begin
   perform towpath.check_spec(name, spec);
   insert into towpath.daemon as d (name, spec, created_at, updated_at) values (spec_put.name, spec_put.spec, towpath.now(), towpath.now())
@@ -96,7 +97,8 @@ comment on function towpath.spec_put(text, jsonb) is
 'Registers a daemon by name, or changes it from its next start by a person. spec: command (a name, or an absolute path), args, dir, env; port (wanted), port_flag (args that end with it and the port), port_fixed (no other port will do), {port} in args and env; health_url (a path on its port, or a URL; remote: also of another machine) or health_cmd, every interval_s (5), each within timeout_s (2), failures (3) in a row are unhealthy; ready_s (30) to become healthy first; restart always (default), on_failure or never, restarts (5) in a row, backoff_s (60) at most between them, forgiven after stable_s (60); grace_s (10) from SIGTERM to SIGKILL; outlives: it lives on when its worker dies (default: with a port it does); session: its owner; log_bytes (1 MiB) kept of each output.';
 
 create or replace function towpath.spec_delete(name text) returns boolean
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   d towpath.daemon;
 begin

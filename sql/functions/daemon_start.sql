@@ -1,5 +1,6 @@
 create or replace function towpath.daemon_start(name text, session text default null, idempotency_key text default null) returns text
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   d    towpath.daemon;
   s    towpath.session;
@@ -74,7 +75,8 @@ end $$;
 comment on function towpath.owned_daemon(text, text) is 'Locks a daemon for its owner, and returns the process of its newest start; null when it never ran.';
 
 create or replace function towpath.daemon_restart(name text, session text default null, idempotency_key text default null) returns text
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   id text := towpath.owned_daemon(name, session);
   p  towpath.process;

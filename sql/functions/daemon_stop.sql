@@ -1,5 +1,6 @@
 create or replace function towpath.daemon_stop(name text, session text default null, reason text default 'stopped') returns text
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   id text := towpath.owned_daemon(name, session);
 begin
@@ -26,7 +27,8 @@ end $$;
 comment on function towpath.halt(text, text) is 'Wants a daemon''s process down: cancels it with the grace of its spec.';
 
 create or replace function towpath.daemon_stop_all(session text, reason text default 'stopped') returns table (name text, state text, error text)
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   p record;
 begin

@@ -17,7 +17,8 @@ $$;
 comment on function towpath.emitted(bigint) is 'Sequence numbers of what the guest of a running turn has emitted since its journal began.';
 
 create or replace function towpath.forget(process_no bigint, fence bigint, reason text) returns void
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   p    towpath.process := towpath.owned(process_no, fence);
   said bigint := (select a.first_seq from towpath.attempt a where a.process_no = p.no and a.attempt = p.attempt);

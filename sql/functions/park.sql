@@ -1,5 +1,6 @@
 create or replace function towpath.park(process_no bigint, fence bigint, wait jsonb) returns void
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   t timestamptz := towpath.now();
   p towpath.process := towpath.owned(process_no, fence);
@@ -14,7 +15,8 @@ end $$;
 comment on function towpath.park(bigint, bigint, jsonb) is 'The owner lets a turn wait without lease and job; it costs no attempt.';
 
 create or replace function towpath.resolve(process_id text, decision text) returns text
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   p towpath.process := towpath.locked(process_id);
 begin

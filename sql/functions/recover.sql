@@ -27,7 +27,8 @@ $$;
 comment on function towpath.damage(text) is 'What is wrong with a session''s rows, or null: what no function of ours writes.';
 
 create or replace function towpath.recover(session text) returns text
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   t     timestamptz := towpath.now();
   s     towpath.session;
@@ -71,7 +72,8 @@ comment on function towpath.recover(text) is
 'Brings the inputs of a session to what its receipts prove: applied with a receipt is consumed, without one queued again; ephemeral ones are dropped. A session with damaged rows is quarantined as it is. Returns sound, recovered or quarantined.';
 
 create or replace function towpath.recover_all(max integer default 1000, out sound bigint, out recovered bigint, out quarantined bigint)
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   c record;
 begin
@@ -85,7 +87,8 @@ end $$;
 comment on function towpath.recover_all(integer) is 'Recovers every session with open inputs, in id order; a damaged one does not stop the others.';
 
 create or replace function towpath.release_quarantine(session text) returns text
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   wrong text;
 begin

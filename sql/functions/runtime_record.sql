@@ -68,7 +68,8 @@ end $$;
 comment on function towpath.check_runtime(jsonb, jsonb, text[]) is 'Refuses what no runtime record can be.';
 
 create or replace function towpath.runtime_set(record jsonb, expected_version bigint default null) returns bigint
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   v bigint;
 begin
@@ -99,7 +100,8 @@ comment on function towpath.runtime_set(jsonb, bigint) is
 'Inserts or replaces a runtime record whole: what is left out is cleared. record: id, client_id, pid (or null), status (running, stopped, exited, unknown), cwd, command, args, started_at (milliseconds), and optionally env, session, adapter_session, stopped_at, exit_code, exit_signal, metadata, host with incarnation. Values of env that are named like a credential are not kept. expected_version: replace only that one, 0 only insert. Returns its version.';
 
 create or replace function towpath.runtime_update(id text, changes jsonb, expected_version bigint default null) returns boolean
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   r towpath.runtime_record;
 begin
@@ -198,7 +200,8 @@ end $$;
 comment on function towpath.runtime_list(text, text, integer) is 'Whole runtime records, the oldest start first, optionally of one status. after: the place of the last row of the page before.';
 
 create or replace function towpath.runtime_reconcile(host text, incarnation uuid, ttl interval default '30 seconds') returns integer
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   n integer;
 begin

@@ -75,7 +75,8 @@ comment on view towpath.sessions is
 'Every session. version names its snapshot, change_no its newest visible change; state is its runtime state, or running, or stopping, while somebody executes its turn.';
 
 create or replace function towpath.session_put(id text, profile text, options jsonb default '{}') returns bigint
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   s     towpath.session;
   wrong text := towpath.misfit(options, '{"type": "object", "additionalProperties": false, "properties": {

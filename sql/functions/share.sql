@@ -54,7 +54,8 @@ end $$;
 comment on function towpath.note_share(towpath.process, text, jsonb) is 'A locked process''s log says who may address it from now.';
 
 create or replace function towpath.share(scope text, process_id text, descriptor jsonb default '{}') returns boolean
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   p     towpath.process;
   fresh boolean;
@@ -72,7 +73,8 @@ comment on function towpath.share(text, text, jsonb) is
 'Lets a scope address a process; false when it could already, and then the descriptor is the new one. Any number of scopes may.';
 
 create or replace function towpath.unshare(scope text, process_id text) returns boolean
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   p towpath.process;
 begin
@@ -89,7 +91,8 @@ end $$;
 comment on function towpath.unshare(text, text) is 'Takes a share back; false when there was none. The process goes on, also when nobody may address it any more.';
 
 create or replace function towpath.transfer(from_scope text, to_scope text, process_ids text[]) returns integer
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   ids text[] := array(select distinct i from unnest(process_ids) i);
   p   towpath.process;
@@ -118,7 +121,8 @@ comment on function towpath.transfer(text, text, text[]) is
 create or replace function towpath.cancel_unshared(scope text, reason text default 'cancelled by request', grace interval default '10 seconds',
                                                    process_ids text[] default null, after text default '', max integer default 500)
 returns table (process_id text, status text, shares bigint, error text)
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   ids text[] := process_ids;
   p   towpath.process;

@@ -9,7 +9,8 @@ comment on function towpath.check_signal(text) is 'Refuses what is not the name 
 
 create or replace function towpath.signal(process_id text, name text, signal_id text, data jsonb default '{}', scope text default null)
 returns bigint
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   p   towpath.process;
   nth integer;
@@ -42,7 +43,8 @@ comment on function towpath.signal(text, text, text, jsonb, text) is
 'Sends a signal to a process, which has declared event type signal.NAME for it, and returns its sequence number. The same signal_id and content is the same signal, other content an error. The Nth signal of a name answers the Nth wait for it, whichever comes first. scope: who sends it; the process must be shared with that. Null is the host, which needs no share.';
 
 create or replace function towpath.wait_signal(process_no bigint, fence bigint, name text, ordinal integer default 1, out seq bigint, out data jsonb)
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   p towpath.process;
 begin

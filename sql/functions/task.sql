@@ -11,7 +11,8 @@ comment on view towpath.tasks is 'Tasks.';
 
 create or replace function towpath.task_create(queue text, payload jsonb, idempotency_key text default null, options jsonb default '{}',
                                                out task_id text, out duplicate boolean)
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   t      timestamptz := towpath.now();
   o      jsonb := options;
@@ -100,7 +101,8 @@ end $$;
 comment on function towpath.locked_task(text) is 'Locks a task. Tasks come before sessions in the lock order.';
 
 create or replace function towpath.task_attempt(id text, state text, attempt jsonb, session_path text default null) returns bigint
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   k    towpath.task;
   t    timestamptz := towpath.now();
@@ -137,7 +139,8 @@ comment on function towpath.task_attempt(text, text, jsonb, text) is
 'Says how an attempt at a task stands, and with it the task. attempt: {"id", …}; another id is the next attempt, and an earlier one has no say any more. state: claimed, running, waiting, completed, failed, blocked, cancelled; the last four end it. Returns the task''s change number.';
 
 create or replace function towpath.task_cancel(id text, reason text default 'cancel requested') returns text
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   k towpath.task;
   t timestamptz := towpath.now();
@@ -158,7 +161,8 @@ end $$;
 comment on function towpath.task_cancel(text, text) is 'Cancels a task, and the run that it became, and returns its state. One that has ended keeps its end, and its reason.';
 
 create or replace function towpath.task_dispatch(id text, session text default null) returns text
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   k   towpath.task := towpath.locked_task(id);
   run text;
@@ -184,7 +188,8 @@ comment on function towpath.task_dispatch(text, text) is
 'Makes a task a run with one turn, in a session or a new one, and returns the run''s id: the task''s next attempt. While that run lives, it is the answer.';
 
 create or replace function towpath.task_refresh(id text) returns text
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   k towpath.task := towpath.locked_task(id);
   r towpath.process;
@@ -215,7 +220,8 @@ comment on function towpath.task_refresh(text) is
 'Takes over into a task how its run has ended, and returns its state. A run whose only turn has ended is ended with it.';
 
 create or replace function towpath.task_read(reader text, id text, change_no bigint default null) returns bigint
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   k   towpath.task;
   upto bigint;
