@@ -1,7 +1,8 @@
 package engine
 
 import (
-	"os"
+	"runtime"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -14,7 +15,8 @@ const maxRestore = 4 << 20
 // that is, were written since they were mapped; they are overwritten with what belongs there. It returns false when the
 // mapping cannot be used again: too much was written, or the kernel (before 6.7) cannot say.
 func (s *mapping) restore() bool {
-	var private [256]pageRegion
+	private := regions.Get().(*[256]pageRegion)
+	defer regions.Put(private)
 	base := uintptr(unsafe.Pointer(unsafe.SliceData(s.b)))
 	for at, restored := base, int64(0); at < base+uintptr(s.open); {
 		found, end, ok := scan(private[:], at, base+uintptr(s.open))
@@ -70,19 +72,22 @@ type scanArgument struct {
 	inverted, mask, anyMask, returned uint64
 }
 
-// pagemap is opened at the start: a process that has concealed its memory can open it no more.
-var pagemap = func() *os.File {
-	f, err := os.Open("/proc/self/pagemap")
+// pagemap is opened at the start: a process that has concealed its memory can open it no more. -1 where there is none.
+var pagemap = func() int {
+	fd, err := unix.Open("/proc/self/pagemap", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil
+		return -1
 	}
-	return f
+	return fd
 }()
+
+// regions are what the kernel writes scans to. They live on the heap: the kernel is told their address as a number, and
+// a stack that grows meanwhile moves.
+var regions = sync.Pool{New: func() any { return new([256]pageRegion) }}
 
 // scan finds the private pages from address start on, and where it stopped looking.
 func scan(into []pageRegion, start, end uintptr) (found []pageRegion, next uintptr, ok bool) {
-	file := pagemap
-	if file == nil {
+	if pagemap < 0 {
 		return nil, 0, false
 	}
 	arg := scanArgument{
@@ -92,7 +97,8 @@ func scan(into []pageRegion, start, end uintptr) (found []pageRegion, next uintp
 		anyMask: pageIsPresent | pageIsSwapped, returned: pageIsPresent,
 	}
 	arg.size = uint64(unsafe.Sizeof(arg))
-	n, _, errno := unix.Syscall(unix.SYS_IOCTL, file.Fd(), pagemapScan, uintptr(unsafe.Pointer(&arg)))
+	n, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(pagemap), pagemapScan, uintptr(unsafe.Pointer(&arg)))
+	runtime.KeepAlive(into)
 	if errno != 0 {
 		return nil, 0, false
 	}
