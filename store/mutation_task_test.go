@@ -10,7 +10,6 @@ func init() {
 		{name: "a queue of any name", file: task, old: "if queue is null or queue !~ '^[A-Za-z0-9_.-]{1,100}$' or", new: "if queue is null or", run: "TestWhatIsNoTask"},
 		{name: "options without bounds", file: task, old: "if octet_length((options - 'title')::text) > 262144 then", new: "if false then", run: "TestWhatIsNoTask"},
 		{name: "an unknown task is none", file: task, old: "  return query select * from towpath.tasks t where t.id = task.id;\n  if not found then", new: "  return query select * from towpath.tasks t where t.id = task.id;\n  if false then", run: "TestWhatIsNoTask"},
-		{name: "attempts after the end", file: task, old: "'the id of a run, for example');\n  end if;\n  k := towpath.locked_task(id);\n  if k.finalized_at is not null then", new: "'the id of a run, for example');\n  end if;\n  k := towpath.locked_task(id);\n  if false then", run: "TestAttemptsAtATask"},
 		{name: "an old attempt speaks", file: task, old: "    if exists (select 1 from towpath.task_attempt a where a.task_no = k.no and a.id = attempt ->> 'id') then", new: "    if false then", run: "TestAttemptsAtATask"},
 		{name: "every report is an attempt", file: task, old: "where a.task_no = k.no and a.n = k.attempts and a.id = attempt ->> 'id';", new: "where false;", run: "TestAttemptsAtATask"},
 		{name: "attempts keep secrets", file: task, old: "values (k.no, k.attempts, attempt ->> 'id', state, towpath.redact(attempt), t, t);", new: "values (k.no, k.attempts, attempt ->> 'id', state, attempt, t, t);", run: "TestPlantedSecretsAreNowhere"},

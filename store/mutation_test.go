@@ -39,8 +39,8 @@ func TestEveryBreakageIsNoticed(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The tests of a mutant, on the database as the script leaves it.
-	test := func(ctx context.Context, script, run string) (string, error) {
-		cmd := exec.CommandContext(ctx, program, "-test.run", "^("+run+")$", "-test.timeout", "2m", "-test.failfast", "-rapid.nofailfile")
+	test := func(ctx context.Context, script, run, limit string) (string, error) {
+		cmd := exec.CommandContext(ctx, program, "-test.run", "^("+run+")$", "-test.timeout", limit, "-test.failfast", "-rapid.nofailfile")
 		cmd.Env = append(os.Environ(), "TOWPATH_TEST_DATABASE_URL="+server, "TOWPATH_TEST_SQL="+script, "TOWPATH_MUTATE=")
 		out, err := cmd.CombinedOutput()
 		return string(out), err
@@ -49,7 +49,7 @@ func TestEveryBreakageIsNoticed(t *testing.T) {
 	for _, m := range mutants {
 		all = append(all, m.run)
 	}
-	if out, err := test(t.Context(), "", strings.Join(all, "|")); err != nil {
+	if out, err := test(t.Context(), "", strings.Join(all, "|"), "8m"); err != nil {
 		t.Fatalf("the tests fail by themselves:\n%s", out)
 	}
 	room := make(chan struct{}, 2) // each runs several tests side by side
@@ -62,7 +62,7 @@ func TestEveryBreakageIsNoticed(t *testing.T) {
 			if err := os.WriteFile(script, []byte(m.script(t)), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			out, err := test(t.Context(), script, m.run)
+			out, err := test(t.Context(), script, m.run, "2m")
 			if err == nil {
 				t.Errorf("nobody noticed: %s in %s instead of %s%s", m.new, m.file, m.old, m.sql)
 			} else if !strings.Contains(out, "--- FAIL: ") && !strings.Contains(out, "panic: test timed out") || strings.Contains(out, "queuetest: ") {

@@ -83,6 +83,7 @@ func TestTheNthSignalAnswersTheNthWait(t *testing.T) {
 	}
 	// Others' signals and what was sent before wake nobody.
 	w.signal("a", "stop", "x", `{}`)
+	w.signal("a", "stop", "y", `{}`) // the second of its name, as the one waited for is
 	w.signal("a", "go", "x", `{"n": 1}`)
 	w.status("a", "waiting")
 	w.signal("a", "go", "y", `{"n": 2}`)
@@ -98,17 +99,17 @@ func TestTheNthSignalAnswersTheNthWait(t *testing.T) {
 	w.status("a", "waiting")
 	w.signal("a", "go", "zz", `{"n": 4}`)
 	w.status("a", "queued")
-	w.log("a", "process.queued", "signal.go", "process.started", "process.waiting", "signal.stop", "signal.go", "process.resumed",
+	w.log("a", "process.queued", "signal.go", "process.started", "process.waiting", "signal.stop", "signal.stop", "signal.go", "process.resumed",
 		"process.started", "process.waiting", "signal.go", "signal.go", "process.resumed")
 	// The end clears a wait, and there is none after it.
 	o = w.claimed("a", n)
-	hear(o, "stop", 2, "")
+	hear(o, "stop", 3, "")
 	_, err := w.store.Cancel(t.Context(), "a", "enough", 0)
 	w.ok(err)
 	if wait := get[*string](w, "select wait::text from towpath.processes where id = 'a'"); wait != nil {
 		t.Errorf("still waits for %s", *wait)
 	}
-	_, err = w.store.WaitSignal(t.Context(), o, "stop", 2)
+	_, err = w.store.WaitSignal(t.Context(), o, "stop", 3)
 	w.refused(err, store.ErrFence, "does not own")
 	w.sound()
 }
