@@ -52,9 +52,9 @@ func who() string {
 }
 
 // permitsOf finds the permits of a profile as this machine would: its own file, those by SQL, or none.
-func (cfg config) permitsOf(s store.Served) (from string, text []byte, err error) {
-	if cfg.Plugins != "" {
-		path := filepath.Join(cfg.Plugins, s.Name+".toml")
+func (c config) permitsOf(s store.Served) (from string, text []byte, err error) {
+	if c.Plugins != "" {
+		path := filepath.Join(c.Plugins, s.Name+".toml")
 		switch text, err = os.ReadFile(path); {
 		case err == nil:
 			return path, text, nil

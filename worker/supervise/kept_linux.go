@@ -76,10 +76,9 @@ func watchFree(process string, pid int, start uint64, fd int, ours bool) *free {
 // attend waits for the end without holding a thread, and leaves nothing of the child behind.
 func (c *free) attend() {
 	defer c.fd.Close()
-	conn, err := c.fd.SyscallConn()
 	ended := false
-	if err == nil {
-		err = conn.Read(func(fd uintptr) bool {
+	if conn, err := c.fd.SyscallConn(); err == nil {
+		conn.Read(func(fd uintptr) bool {
 			n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
 			ended = n > 0
 			return ended
