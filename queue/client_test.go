@@ -114,6 +114,9 @@ func TestAPlainInsertReachesItsHandler(t *testing.T) {
 	for kind, in := range map[queue.Kind]string{queue.Turn: queue.Turns, queue.Start: queue.Lifecycle, queue.Prune: queue.Upkeep} {
 		id := get[int64](t, pool, `insert into river_job (kind, args) values ($1, '{"n": 1e2, "s": "\u00fc"}') returning id`, kind)
 		job := <-ran
+		for job.ID != id && job.Kind == queue.Prune { // there is one every hour
+			job = <-ran
+		}
 		if job.ID != id || job.Kind != kind || job.Attempt != 1 || string(job.Args) != `{"n": 100, "s": "ü"}` {
 			t.Errorf("inserted job %d, got %+v with args %s", id, job, job.Args)
 		}

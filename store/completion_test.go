@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/towpath/towpath/store"
 )
 
@@ -174,6 +176,19 @@ func TestALimitOfOperations(t *testing.T) {
 	for _, options := range []string{`{"limit": 1, "env": {}}`, `{"limit": 0, "wake": "s", "env": {}}`, `{"limit": "1", "wake": "s", "env": {}}`} {
 		w.deny("TW400", "limit", "select towpath.start('operation', 'rerunnable', '{}', $1)", options)
 	}
+	// Who starts one waits for whoever does so already, or both would count without the other.
+	first, second := w.begin(), w.begin()
+	const start = `select towpath.start('operation', 'rerunnable', '{}', '{"limit": 100, "wake": "s", "env": {}}')`
+	_, err = first.Exec(t.Context(), start)
+	w.ok(err)
+	_, err = second.Exec(t.Context(), "set local lock_timeout = '100 ms'")
+	w.ok(err)
+	var pg *pgconn.PgError
+	if _, err = second.Exec(t.Context(), start); !errors.As(err, &pg) || pg.Code != "55P03" {
+		t.Errorf("a second one at the same time: %v", err)
+	}
+	w.ok(first.Rollback(t.Context()))
+	w.ok(second.Rollback(t.Context()))
 	w.sound()
 }
 

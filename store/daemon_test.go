@@ -161,6 +161,7 @@ func TestTheStatesOfADaemon(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 	w.ok(w.store.CheckedDaemons(t.Context(), []store.DaemonHealth{{Owner: o, Health: "unhealthy", Detail: "no answer"}, {Owner: store.Owner{No: o.No, Fence: o.Fence + 1}, Health: "healthy"}}))
+	w.ok(w.store.CheckedDaemons(t.Context(), []store.DaemonHealth{{Owner: store.Owner{No: o.No, Fence: o.Fence + 1}, Health: "healthy"}}))
 	if d := state("running"); *d.Health != "unhealthy" || *d.Detail != "no answer" || d.CheckedAt == nil {
 		t.Errorf("%+v", d)
 	}

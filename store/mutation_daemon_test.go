@@ -50,7 +50,7 @@ func init() {
 		{name: "orphans of other machines", file: "functions/daemon_adopt.sql", old: "where c.machine = daemon_orphans.machine and", new: "where", run: life + "|TestAChildThatMayLiveIsNotReplacedElsewhere"},
 		{name: "two adopt one", file: "functions/daemon_adopt.sql", old: "or p.attempt <> daemon_adopt.attempt or", new: "or", run: "TestAChildThatMayLiveIsNotReplacedElsewhere"},
 		{name: "the sweep starts what may live", file: "functions/sweep.sql", old: "where x.process_no = p.no and x.outlives) then", new: "where false) then", run: life + "|TestAChildThatMayLiveIsNotReplacedElsewhere"},
-		{name: "a stop forgets the child", file: "functions/cancel.sql", old: "where c.process_no = p.no and c.outlives) then", new: "where false) then", run: life + "|TestAChildThatMayLiveIsNotReplacedElsewhere"},
+		{name: "a stop forgets the child", file: "functions/cancel.sql", old: "where c.process_no = p.no and c.outlives)) then", new: "where false)) then", run: life + "|TestAChildThatMayLiveIsNotReplacedElsewhere"},
 		{name: "dead children stay", file: "functions/requeue.sql", old: "delete from towpath.child c where c.process_no = p.no;", new: "null;", run: life + "|" + states},
 		{name: "an end leaves its child", file: "functions/finalize.sql", old: "delete from towpath.child c where c.process_no = p_no;", new: "null;", run: life},
 		{name: "a dead machine is paid", file: "functions/claim_process.sql", old: "greatest(x.attempts_spent - 1, 0)", new: "x.attempts_spent", run: "TestAChildThatMayLiveIsNotReplacedElsewhere"},

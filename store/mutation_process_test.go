@@ -73,7 +73,6 @@ func init() {
 		{name: "marks after the end", file: "functions/cancel_all.sql", old: "  if p.finalized_at is not null then", new: "  if false then", run: "TestGivingUpOnASilentOwner"},
 		{name: "a live owner is given up", file: "functions/sweep.sql", old: "l.expires_at > t and l.incarnation is distinct from dead) then", new: "false) then", run: "TestTheSweepOfProcessesThatAreNoTurns"},
 		{name: "silence is evidence", file: "functions/sweep.sql", old: "      continue when p.abandon_request is null;\n", new: "      p.abandon_request := coalesce(p.abandon_request, '{}');\n", run: "TestTheSweepOfProcessesThatAreNoTurns"},
-		{name: "daemons restart at once", file: "functions/sweep.sql", old: "case p.desired_state when 'up' then towpath.backoff(p.attempts_spent) else '0' end", new: "'0'", run: "TestTheSweepOfProcessesThatAreNoTurns"},
 		{name: "daemons restart for ever", file: "functions/sweep.sql", old: "elsif p.attempts_spent >= p.max_attempts and p.desired_state = 'up' then", new: "elsif false then", run: "TestTheSweepOfProcessesThatAreNoTurns"},
 		// the feed
 		{name: "the feed runs ahead", file: "functions/changes.sql", old: "horizon xid8 := pg_snapshot_xmin(pg_current_snapshot());", new: "horizon xid8 := '9999999999';", run: "TestAFollowerMissesNoneOf48Writers|TestACursorOfTheFeed"},

@@ -283,7 +283,7 @@ func TestTurnsToTryAModuleOn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.put(plugin("one"))
-	w.exec(`select towpath.submit('q', '{}', null, null, jsonb_build_object('id', i)) from unnest('{first,second,cancelled,bare,old}'::text[]) i`)
+	w.exec(`select towpath.submit('q', '{}', null, null, jsonb_build_object('id', i)) from unnest('{first,second,cancelled,bare,old,broken}'::text[]) i`)
 	for i, id := range []string{"old", "first", "second", "bare"} {
 		w.exec(`select towpath.finish(c.process_no, c.fence, 'completed', '{}') from towpath.process p,
 			towpath.claim(p.river_job_id, jsonb_build_object('process_id', p.id, 'generation', 1), 'n', gen_random_uuid(), '1 hour') c where p.id = $1`, id)
@@ -295,6 +295,9 @@ func TestTurnsToTryAModuleOn(t *testing.T) {
 		}
 	}
 	w.exec("select towpath.cancel('cancelled')")
+	w.exec(`select towpath.finish(c.process_no, c.fence, 'failed', '{}', 'server') from towpath.process p,
+		towpath.claim(p.river_job_id, jsonb_build_object('process_id', p.id, 'generation', 1), 'n', gen_random_uuid(), '1 hour') c where p.id = 'broken'`)
+	w.exec("insert into towpath.journal (process_no, first_n, count, entries, fence, at) select no, 0, 1, '', 1, now() from towpath.process where id = 'broken'")
 	for limit, want := range map[int][]string{10: {"second", "first"}, 1: {"second"}} {
 		if got, err := w.store.JournalledTurns(t.Context(), "q", limit); err != nil || !slices.Equal(got, want) {
 			t.Errorf("the last %d are %v: %v", limit, got, err)

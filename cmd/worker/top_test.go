@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -62,9 +63,9 @@ func TestTopShowsRates(t *testing.T) {
 func TestTopOnATerminal(t *testing.T) {
 	keys, press := io.Pipe()
 	var out bytes.Buffer
-	looks := 0
+	var looks atomic.Int32 // one may be under way when the screen has ended
 	screen := topScreen{ctx: t.Context(), every: time.Millisecond, read: func(context.Context) (view, error) {
-		switch looks++; looks {
+		switch looks.Add(1) {
 		case 2:
 			return view{}, errors.New("the database went away")
 		case 4:
@@ -77,7 +78,7 @@ func TestTopOnATerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	press.Close()
-	if looks < 4 || !strings.Contains(out.String(), "node-one") {
-		t.Errorf("%d looks: %q", looks, out.String())
+	if looks.Load() < 4 || !strings.Contains(out.String(), "node-one") {
+		t.Errorf("%d looks: %q", looks.Load(), out.String())
 	}
 }
