@@ -176,18 +176,25 @@ func TestALimitOfOperations(t *testing.T) {
 	for _, options := range []string{`{"limit": 1, "env": {}}`, `{"limit": 0, "wake": "s", "env": {}}`, `{"limit": "1", "wake": "s", "env": {}}`} {
 		w.deny("TW400", "limit", "select towpath.start('operation', 'rerunnable', '{}', $1)", options)
 	}
-	// Who starts one waits for whoever does so already, or both would count without the other.
+	// Who starts one waits for whoever does so already, and counts then: both would be let in otherwise.
+	w.session("q")
 	first, second := w.begin(), w.begin()
-	const start = `select towpath.start('operation', 'rerunnable', '{}', '{"limit": 100, "wake": "s", "env": {}}')`
+	const start = `select towpath.start('operation', 'rerunnable', '{}', '{"limit": 1, "wake": "q", "env": {}}')`
 	_, err = first.Exec(t.Context(), start)
 	w.ok(err)
-	_, err = second.Exec(t.Context(), "set local lock_timeout = '100 ms'")
-	w.ok(err)
+	pid := second.Conn().PgConn().PID()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := second.Exec(t.Context(), start)
+		ended <- err
+	}()
+	for !get[bool](w, "select wait_event_type is not distinct from 'Lock' from pg_stat_activity where pid = $1", pid) && len(ended) == 0 {
+	}
+	w.ok(first.Commit(t.Context()))
 	var pg *pgconn.PgError
-	if _, err = second.Exec(t.Context(), start); !errors.As(err, &pg) || pg.Code != "55P03" {
+	if err := <-ended; !errors.As(err, &pg) || pg.Code != "TW429" {
 		t.Errorf("a second one at the same time: %v", err)
 	}
-	w.ok(first.Rollback(t.Context()))
 	w.ok(second.Rollback(t.Context()))
 	w.sound()
 }
