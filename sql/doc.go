@@ -89,6 +89,7 @@
 // A connection plans a statement of ours once and keeps the plan. On a young database that is a plan for empty tables, and
 // it stays when these have grown, until the next analyze: a lock of one row then read a table of thousands. So each function
 // that writes says "set plan_cache_mode = force_generic_plan set enable_seqscan = off": its statements find few rows by a key.
+// A table of one row is still read whole, at a price that makes Postgres compile the statement each time: so also "set jit = off".
 //
 // # Errors
 //

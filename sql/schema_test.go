@@ -115,6 +115,16 @@ func TestFunctionsThatLendRightsFixTheirSearchPath(t *testing.T) {
 	}
 }
 
+// Without sequential scans a read of a small table has a price at which Postgres would compile it, at every call.
+func TestFunctionsWithoutSequentialScansAreNotCompiled(t *testing.T) {
+	t.Parallel()
+	slow := get[[]string](t, queuetest.Pool(t), `select coalesce(array_agg(oid::regprocedure::text), '{}') from pg_proc
+		where pronamespace = 'towpath'::regnamespace and proconfig @> '{enable_seqscan=off}' and not proconfig @> '{jit=off}'`)
+	if len(slow) > 0 {
+		t.Errorf("enable_seqscan is off and jit is on: %v", slow)
+	}
+}
+
 // A person with psql and every right cannot break a row.
 func TestDirectWritesThatBreakARowAreRefused(t *testing.T) {
 	t.Parallel()

@@ -25,7 +25,7 @@ create or replace function towpath.accept_input(
   session text, topic text, payload jsonb, idempotency_key text default null, options jsonb default '{}',
   out input_id text, out duplicate boolean, out phase text, out process_id text)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   t       timestamptz := towpath.now();
   s       towpath.session;

@@ -4,7 +4,7 @@ create or replace function towpath.append(nos bigint[], fences bigint[], event_f
                                           journal_entries bytea[] default '{}', journal_open text[] default '{}')
 returns table (process_no bigint, last_seq bigint)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   t timestamptz := towpath.now();
   hot boolean := towpath.suspect(array_to_string(append.data, ' '));

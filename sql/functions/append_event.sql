@@ -1,6 +1,6 @@
 create or replace function towpath.append_event(process_id text, type text, data jsonb default '{}', key text default null) returns bigint
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 begin
   return towpath.add_event(towpath.locked(process_id), type, data, key, null);
 end $$;
@@ -10,7 +10,7 @@ comment on function towpath.append_event(text, text, jsonb, text) is
 create or replace function towpath.append_owned(process_no bigint, fence bigint, type text, data jsonb default '{}', key text default null)
 returns bigint
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 begin
   return towpath.add_event(towpath.owned(process_no, fence), type, data, key, fence);
 end $$;

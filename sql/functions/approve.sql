@@ -10,7 +10,7 @@ comment on view towpath.approvals is 'What running turns wait for somebody to al
 
 create or replace function towpath.approve(process_id text, approval text default null, decision text default 'accept', idempotency_key text default null) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   p     towpath.process := towpath.locked(process_id);
   open  text[];

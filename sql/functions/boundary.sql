@@ -60,7 +60,7 @@ create or replace function towpath.atomic_apply(
   process_no bigint, fence bigint, boundary text, sequence integer, contributors text[], base_version bigint,
   keys text[] default '{}', vals bytea[] default '{}', session text default null) returns bigint
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   t      timestamptz := towpath.now();
   p      towpath.process := towpath.owned(process_no, fence);

@@ -1,7 +1,7 @@
 create or replace function towpath.cancel(process_id text, reason text default 'cancelled by request', grace interval default '10 seconds')
 returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   p towpath.process;
 begin

@@ -12,7 +12,7 @@ create or replace function towpath.cancel_shared(scope text, reason text default
                                                  after text default '', max integer default 500)
 returns table (process_id text, status text, error text)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 begin
   perform towpath.check_scope(scope);
   return query select * from towpath.cancel_some(
@@ -43,7 +43,7 @@ comment on function towpath.cancel_some(text[], text, interval) is 'Cancels proc
 
 create or replace function towpath.request_abandon(process_id text, requested_by text, reason text default null) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   p    towpath.process;
   mark jsonb;

@@ -56,7 +56,7 @@ comment on function towpath.changes_now() is 'The cursor that lies before every 
 
 create or replace function towpath.feed_restart() returns bigint
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   epoch bigint;
 begin

@@ -4,7 +4,7 @@ create or replace function towpath.claim(
   out fence bigint, out input jsonb, out input_id text, out version bigint, out digest bytea, out timeout_ms bigint,
   out spec jsonb, out last_seq bigint, out words boolean, out resume boolean, out detail text)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   gen integer;
   p   towpath.process;

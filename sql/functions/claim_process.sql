@@ -3,7 +3,7 @@ create or replace function towpath.claim_process(
   out action text, out process_no bigint, out fence bigint, out attempt integer, out spec jsonb, out env jsonb, out holder text,
   out lease_until timestamptz, out detail text)
 -- Every statement finds a few rows by a key: a plan made for the values would be no better than the general one.
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   t timestamptz := towpath.now();
   p towpath.process;
@@ -46,7 +46,7 @@ comment on function towpath.claim_process(text, text, uuid, interval, interval, 
 
 create or replace function towpath.release(process_no bigint, fence bigint, reason text default 'released') returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   p towpath.process;
 begin
@@ -67,7 +67,7 @@ comment on function towpath.release(bigint, bigint, text) is
 
 create or replace function towpath.resume(process_id text) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   p towpath.process := towpath.locked(process_id);
 begin
@@ -95,7 +95,7 @@ comment on function towpath.resume(text) is
 
 create or replace function towpath.drain(incarnation uuid) returns table (process_id text, result text, detail text)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   c record;
   p towpath.process;

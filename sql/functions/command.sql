@@ -14,7 +14,7 @@ create or replace function towpath.create_command(
   run text, type text, payload jsonb, idempotency_key text default null, options jsonb default '{}',
   out command_id text, out seq integer, out duplicate boolean, out process_id text)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   t       timestamptz := towpath.now();
   r       towpath.process;
@@ -96,7 +96,7 @@ comment on function towpath.locked_command(text) is 'Locks session, process and 
 
 create or replace function towpath.ack_command(command text, fence bigint) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   i towpath.input := towpath.locked_command(command);
 begin
@@ -112,7 +112,7 @@ comment on function towpath.ack_command(text, bigint) is
 create or replace function towpath.finish_command(command text, fence bigint, status text, outcome jsonb default '{}', failure_kind text default null)
 returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   i towpath.input := towpath.locked_command(command);
   c towpath.commands;
@@ -140,7 +140,7 @@ comment on function towpath.finish_command(text, bigint, text, jsonb, text) is
 
 create or replace function towpath.cancel_command(command text, reason text default 'cancelled by request') returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   i towpath.input := towpath.locked_command(command);
 begin

@@ -1,6 +1,6 @@
 create or replace function towpath.complete(process_no bigint, fence bigint, status text, outcome jsonb, key text, failure_kind text default null)
 returns text
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   p     towpath.process;
   named bytea := towpath.digest(key);
@@ -24,7 +24,7 @@ comment on function towpath.complete(bigint, bigint, text, jsonb, text, text) is
 create or replace function towpath.complete_by(authority text, process_id text, status text, outcome jsonb, key text,
                                                failure_kind text default null, workflow_key text default null) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   p      towpath.process;
   named  bytea := towpath.digest(key);

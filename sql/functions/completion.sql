@@ -62,7 +62,7 @@ comment on function towpath.number_completions(text) is
 create or replace function towpath.completions(session text, reader text default null, after bigint default null, max integer default 100)
 returns table (seq bigint, process_id text, kind text, label text, status text, outcome jsonb, failure_kind text, wakes boolean, turn text, at timestamptz)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   start bigint := after;
 begin
@@ -87,7 +87,7 @@ comment on function towpath.completions(text, text, bigint, integer) is
 
 create or replace function towpath.completions_seen(reader text, session text, seq bigint) returns bigint
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   s   towpath.session;
   old bigint;
@@ -115,7 +115,7 @@ comment on function towpath.completions_seen(text, text, bigint) is 'A reader ac
 
 create or replace function towpath.wake_session(session text, out action text, out turn text, out completions integer)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   s    towpath.session;
   told bigint[];

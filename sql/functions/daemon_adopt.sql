@@ -15,7 +15,7 @@ comment on function towpath.daemon_orphans(text, uuid) is
 
 create or replace function towpath.daemon_adopt(process_no bigint, attempt integer, node text, incarnation uuid, ttl interval, out fence bigint, out new_attempt integer)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   t timestamptz := towpath.now();
   p towpath.process;

@@ -2,7 +2,7 @@ create or replace function towpath.daemon_claim(
   process_id text, generation integer, job_id bigint, node text, incarnation uuid, ttl interval, machine text, boot text,
   out action text, out process_no bigint, out name text, out fence bigint, out attempt integer, out spec jsonb, out outlives boolean, out detail text)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   p towpath.process;
   c towpath.child;
@@ -40,7 +40,7 @@ comment on function towpath.daemon_claim(text, integer, bigint, text, uuid, inte
 
 create or replace function towpath.daemon_port(process_no bigint, fence bigint, port integer) returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 begin
   perform towpath.owned(process_no, fence);
   update towpath.child c set port = daemon_port.port where c.process_no = daemon_port.process_no;
@@ -52,7 +52,7 @@ comment on function towpath.daemon_port(bigint, bigint, integer) is 'Keeps a por
 
 create or replace function towpath.daemon_child(process_no bigint, fence bigint, pid integer, pid_start bigint, ready boolean) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   t timestamptz := towpath.now();
   p towpath.process := towpath.owned(process_no, fence);

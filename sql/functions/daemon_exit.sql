@@ -1,7 +1,7 @@
 create or replace function towpath.daemon_exit(process_no bigint, fence bigint, reason text, code integer default null, signal text default null,
                                                refund boolean default false) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   t      timestamptz := towpath.now();
   p      towpath.process := towpath.owned(process_no, fence);
@@ -69,7 +69,7 @@ comment on function towpath.park_daemon(bigint, text) is
 
 create or replace function towpath.daemon_park(process_no bigint, fence bigint, reason text default 'worker stopped') returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   p towpath.process := towpath.owned(process_no, fence);
 begin

@@ -1,6 +1,6 @@
 create or replace function towpath.daemon_checked(nos bigint[], fences bigint[], healths text[], details text[]) returns setof bigint
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   t timestamptz := towpath.now();
   r record;
@@ -41,7 +41,7 @@ comment on function towpath.daemon_wishes(uuid) is 'What a worker''s daemons are
 
 create or replace function towpath.daemon_check(name text) returns timestamptz
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   d towpath.daemon := towpath.locked_daemon(name);
 begin

@@ -87,7 +87,7 @@ comment on function towpath.has_port(jsonb) is 'Whether a daemon of this spec ge
 
 create or replace function towpath.spec_put(name text, spec jsonb) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 begin
   perform towpath.check_spec(name, spec);
   insert into towpath.daemon as d (name, spec, created_at, updated_at) values (spec_put.name, spec_put.spec, towpath.now(), towpath.now())
@@ -98,7 +98,7 @@ comment on function towpath.spec_put(text, jsonb) is
 
 create or replace function towpath.spec_delete(name text) returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   d towpath.daemon;
 begin

@@ -1,6 +1,6 @@
 create or replace function towpath.daemon_start(name text, session text default null, idempotency_key text default null) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   d    towpath.daemon;
   s    towpath.session;
@@ -76,7 +76,7 @@ comment on function towpath.owned_daemon(text, text) is 'Locks a daemon for its 
 
 create or replace function towpath.daemon_restart(name text, session text default null, idempotency_key text default null) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   id text := towpath.owned_daemon(name, session);
   p  towpath.process;

@@ -1,6 +1,6 @@
 create or replace function towpath.daemon_stop(name text, session text default null, reason text default 'stopped') returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   id text := towpath.owned_daemon(name, session);
 begin
@@ -28,7 +28,7 @@ comment on function towpath.halt(text, text) is 'Wants a daemon''s process down:
 
 create or replace function towpath.daemon_stop_all(session text, reason text default 'stopped') returns table (name text, state text, error text)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   p record;
 begin

@@ -25,7 +25,7 @@ create or replace function towpath.finish(process_no bigint, fence bigint, statu
                                           journal_entries bytea default null)
 returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   t    timestamptz := towpath.now();
   p    towpath.process := towpath.owned(process_no, fence);

@@ -1,6 +1,6 @@
 create or replace function towpath.gate_put(profile text, wish jsonb) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   t     timestamptz := towpath.now();
   wrong text := towpath.misfit(wish, '{"type": "object", "additionalProperties": false, "properties": {"account": {"type": ["string", "null"]},
@@ -50,7 +50,7 @@ comment on function towpath.gate_of(text) is 'Makes the gate of a profile, if it
 
 create or replace function towpath.budget_put(session text, tokens bigint) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 begin
   if tokens < 1 then
     perform towpath.fail('TW400', 'tokens is below 1', 'pass null for no bound');

@@ -18,7 +18,7 @@ comment on function towpath.emitted(bigint) is 'Sequence numbers of what the gue
 
 create or replace function towpath.forget(process_no bigint, fence bigint, reason text) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   p    towpath.process := towpath.owned(process_no, fence);
   said bigint := (select a.first_seq from towpath.attempt a where a.process_no = p.no and a.attempt = p.attempt);

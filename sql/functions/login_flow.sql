@@ -19,7 +19,7 @@ comment on function towpath.check_login(text, bytea, text, text, text) is 'Refus
 create or replace function towpath.login_admit(kind text, key bytea, target text, provider text, redirect_uri text, secret bytea,
                                                ttl interval default '10 minutes', capacity integer default 1024) returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   t timestamptz;
   f towpath.login_flow;
@@ -87,7 +87,7 @@ comment on function towpath.live_login(text, bytea) is 'Locks a login flow that 
 create or replace function towpath.login_poll(key bytea, holder text, hold interval default '30 seconds', out target text, out provider text, out secret bytea,
                                               out expires_at timestamptz)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   f towpath.login_flow;
 begin
@@ -115,7 +115,7 @@ comment on function towpath.login_unpoll(bytea, text) is 'Lets others poll a dev
 create or replace function towpath.login_consume(kind text, key bytea, target text, provider text, redirect_uri text default null, holder text default null)
 returns bytea
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   f towpath.login_flow;
 begin

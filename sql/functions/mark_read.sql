@@ -1,6 +1,6 @@
 create or replace function towpath.mark_read(reader text, session text, change_no bigint default null) returns bigint
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   s   towpath.session;
   old bigint;

@@ -1,6 +1,6 @@
 create or replace function towpath.park(process_no bigint, fence bigint, wait jsonb) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   t timestamptz := towpath.now();
   p towpath.process := towpath.owned(process_no, fence);
@@ -16,7 +16,7 @@ comment on function towpath.park(bigint, bigint, jsonb) is 'The owner lets a tur
 
 create or replace function towpath.resolve(process_id text, decision text) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   p towpath.process := towpath.locked(process_id);
 begin

@@ -1,6 +1,6 @@
 create or replace function towpath.profile_health(name text, health text, detail text default null) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 begin
   if health is null or health not in ('unknown', 'healthy', 'unhealthy') then
     perform towpath.fail('TW400', format('"%s" is not unknown, healthy or unhealthy', coalesce(health, '')));

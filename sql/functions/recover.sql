@@ -28,7 +28,7 @@ comment on function towpath.damage(text) is 'What is wrong with a session''s row
 
 create or replace function towpath.recover(session text) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   t     timestamptz := towpath.now();
   s     towpath.session;
@@ -73,7 +73,7 @@ comment on function towpath.recover(text) is
 
 create or replace function towpath.recover_all(max integer default 1000, out sound bigint, out recovered bigint, out quarantined bigint)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   c record;
 begin
@@ -88,7 +88,7 @@ comment on function towpath.recover_all(integer) is 'Recovers every session with
 
 create or replace function towpath.release_quarantine(session text) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   wrong text;
 begin

@@ -1,6 +1,6 @@
 create or replace function towpath.renew(node text, incarnation uuid, ttl interval, executing bigint[] default null) returns table (process_no bigint, fence bigint)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 begin
   update towpath.node n set seen_at = towpath.now() where n.id = renew.node and n.incarnation = renew.incarnation;
   -- A lapsed lease that nobody has taken is still its owner's.
@@ -18,7 +18,7 @@ comment on function towpath.renew(text, uuid, interval, bigint[]) is
 create or replace function towpath.poll(nos bigint[], fences bigint[])
 returns table (process_no bigint, kind text, id text, payload jsonb)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 begin
   -- Whoever writes inputs of a process has locked its row.
   perform 1 from towpath.process p where p.no = any(nos) order by p.no for no key update;

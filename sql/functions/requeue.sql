@@ -27,7 +27,7 @@ create or replace function towpath.retry(process_no bigint, fence bigint, reason
                                          outcome jsonb default '{}', failure_kind text default null,
                                          anew boolean default false) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   p towpath.process := towpath.owned(process_no, fence);
 begin

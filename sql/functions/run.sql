@@ -1,7 +1,7 @@
 create or replace function towpath.create_run(profile text, session text default null, idempotency_key text default null, options jsonb default '{}')
 returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   s      towpath.session;
   wrong  text := towpath.misfit(options, '{"type": "object", "additionalProperties": false, "properties": {
@@ -79,7 +79,7 @@ comment on function towpath.end_turns(towpath.process, text) is 'Cancels the tur
 
 create or replace function towpath.cancel_run(run text, reason text default 'cancel requested') returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   r towpath.process := towpath.locked_run(run);
 begin
@@ -113,7 +113,7 @@ comment on function towpath.settle_run(text) is 'Ends a cancelled run once none 
 
 create or replace function towpath.finish_run(run text, status text, outcome jsonb default '{}', failure_kind text default null) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   r    towpath.process := towpath.locked_run(run);
   busy text;

@@ -1,6 +1,6 @@
 create or replace function towpath.node_describe(id text, incarnation uuid, metadata jsonb) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 begin
   perform towpath.check_payload(metadata, 'metadata', null);
   if octet_length(metadata::text) > 65536 then
@@ -16,7 +16,7 @@ comment on function towpath.node_describe(text, uuid, jsonb) is 'What a node say
 
 create or replace function towpath.runner_job_put(run text, idempotency_key text, spec jsonb, out id text, out duplicate boolean)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   r       towpath.process;
   j       towpath.runner_job;

@@ -69,7 +69,7 @@ comment on function towpath.check_runtime(jsonb, jsonb, text[]) is 'Refuses what
 
 create or replace function towpath.runtime_set(record jsonb, expected_version bigint default null) returns bigint
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   v bigint;
 begin
@@ -101,7 +101,7 @@ comment on function towpath.runtime_set(jsonb, bigint) is
 
 create or replace function towpath.runtime_update(id text, changes jsonb, expected_version bigint default null) returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   r towpath.runtime_record;
 begin
@@ -201,7 +201,7 @@ comment on function towpath.runtime_list(text, text, integer) is 'Whole runtime 
 
 create or replace function towpath.runtime_reconcile(host text, incarnation uuid, ttl interval default '30 seconds') returns integer
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   n integer;
 begin

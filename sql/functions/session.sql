@@ -76,7 +76,7 @@ comment on view towpath.sessions is
 
 create or replace function towpath.session_put(id text, profile text, options jsonb default '{}') returns bigint
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   s     towpath.session;
   wrong text := towpath.misfit(options, '{"type": "object", "additionalProperties": false, "properties": {

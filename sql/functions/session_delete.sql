@@ -1,6 +1,6 @@
 create or replace function towpath.session_delete(session text, out gone boolean, out revoked integer, out orphaned text[], out preserved text[])
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   s    towpath.session;
   held bigint[];

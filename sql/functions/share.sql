@@ -55,7 +55,7 @@ comment on function towpath.note_share(towpath.process, text, jsonb) is 'A locke
 
 create or replace function towpath.share(scope text, process_id text, descriptor jsonb default '{}') returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   p     towpath.process;
   fresh boolean;
@@ -74,7 +74,7 @@ comment on function towpath.share(text, text, jsonb) is
 
 create or replace function towpath.unshare(scope text, process_id text) returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   p towpath.process;
 begin
@@ -92,7 +92,7 @@ comment on function towpath.unshare(text, text) is 'Takes a share back; false wh
 
 create or replace function towpath.transfer(from_scope text, to_scope text, process_ids text[]) returns integer
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   ids text[] := array(select distinct i from unnest(process_ids) i);
   p   towpath.process;
@@ -122,7 +122,7 @@ create or replace function towpath.cancel_unshared(scope text, reason text defau
                                                    process_ids text[] default null, after text default '', max integer default 500)
 returns table (process_id text, status text, shares bigint, error text)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   ids text[] := process_ids;
   p   towpath.process;

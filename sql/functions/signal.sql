@@ -10,7 +10,7 @@ comment on function towpath.check_signal(text) is 'Refuses what is not the name 
 create or replace function towpath.signal(process_id text, name text, signal_id text, data jsonb default '{}', scope text default null)
 returns bigint
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   p   towpath.process;
   nth integer;
@@ -44,7 +44,7 @@ comment on function towpath.signal(text, text, text, jsonb, text) is
 
 create or replace function towpath.wait_signal(process_no bigint, fence bigint, name text, ordinal integer default 1, out seq bigint, out data jsonb)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   p towpath.process;
 begin

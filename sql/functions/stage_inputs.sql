@@ -22,7 +22,7 @@ comment on function towpath.unbind(bigint) is
 create or replace function towpath.stage_inputs(process_no bigint, fence bigint, of_lane text default null, max integer default 100)
 returns table (id text, seq bigint, lane text, topic text, attempts integer, payload jsonb)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   p towpath.process := towpath.owned(process_no, fence);
 begin

@@ -1,6 +1,6 @@
 create or replace function towpath.start(class text, disposition text, spec jsonb default '{}', options jsonb default '{}') returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 begin
   if class is null or class not in ('operation', 'external') then
     perform towpath.fail('TW400', format('class "%s" is not operation or external', coalesce(class, '')),

@@ -1,7 +1,7 @@
 create or replace function towpath.submit(profile text, input jsonb, session text default null,
                                           idempotency_key text default null, options jsonb default '{}') returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 begin
   return (select a.process_id from towpath.accept_turn(profile, input, session, idempotency_key, options) a);
 end $$;
@@ -10,7 +10,7 @@ comment on function towpath.submit(text, jsonb, text, text, jsonb) is
 
 create or replace function towpath.submit_many(items jsonb) returns table (item bigint, process_id text)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   i record;
 begin

@@ -12,7 +12,7 @@ comment on view towpath.tasks is 'Tasks.';
 create or replace function towpath.task_create(queue text, payload jsonb, idempotency_key text default null, options jsonb default '{}',
                                                out task_id text, out duplicate boolean)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   t      timestamptz := towpath.now();
   o      jsonb := options;
@@ -102,7 +102,7 @@ comment on function towpath.locked_task(text) is 'Locks a task. Tasks come befor
 
 create or replace function towpath.task_attempt(id text, state text, attempt jsonb, session_path text default null) returns bigint
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   k    towpath.task;
   t    timestamptz := towpath.now();
@@ -140,7 +140,7 @@ comment on function towpath.task_attempt(text, text, jsonb, text) is
 
 create or replace function towpath.task_cancel(id text, reason text default 'cancel requested') returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   k towpath.task;
   t timestamptz := towpath.now();
@@ -162,7 +162,7 @@ comment on function towpath.task_cancel(text, text) is 'Cancels a task, and the 
 
 create or replace function towpath.task_dispatch(id text, session text default null) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   k   towpath.task := towpath.locked_task(id);
   run text;
@@ -189,7 +189,7 @@ comment on function towpath.task_dispatch(text, text) is
 
 create or replace function towpath.task_refresh(id text) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   k towpath.task := towpath.locked_task(id);
   r towpath.process;
@@ -221,7 +221,7 @@ comment on function towpath.task_refresh(text) is
 
 create or replace function towpath.task_read(reader text, id text, change_no bigint default null) returns bigint
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   k   towpath.task;
   upto bigint;

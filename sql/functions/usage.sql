@@ -2,7 +2,7 @@ create or replace function towpath.usage_put(process_no bigint, fence bigint, re
                                              input_tokens bigint default null, cached_tokens bigint default null,
                                              output_tokens bigint default null, reasoning_tokens bigint default null) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   p towpath.process;
 begin
