@@ -23,7 +23,8 @@ func TestEveryFigureIsMeasured(t *testing.T) {
 	got := map[string]bool{}
 	for _, r := range rows {
 		t.Logf("%-28s %10.1f %-8s baseline %10.1f ratio %.3f", r.Name, r.Value, r.Unit, r.Baseline, r.Ratio)
-		if r.Value <= 0 && r.Unit != "%" {
+		// Differences may be on either side of nothing.
+		if r.Value <= 0 && r.Unit != "%" && r.Name != "loop_overrun_max_ms" {
 			t.Errorf("%s is %v", r.Name, r.Value)
 		}
 		got[r.Name] = true
