@@ -639,7 +639,7 @@ func TestTheDaemonsOfAKilledWorkerAreAdopted(t *testing.T) {
 				all++
 			} else if text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p)); strings.Contains(string(text), "while") {
 				// Its own fork looks like it until that becomes the sleep.
-				if stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p)); !strings.Contains(string(stat), fmt.Sprintf(" %d ", pid)) {
+				if status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p)); !strings.Contains(string(status), fmt.Sprintf("\nPPid:\t%d\n", pid)) {
 					all++
 				}
 			}
