@@ -65,7 +65,7 @@ begin
   return towpath.job_for_storage(s.id, 'create', options);
 end $$;
 comment on function towpath.storage_create(text, jsonb) is
-'Asks for storage of a session and returns the River job that makes it; null when it is there. options: kind (dir), quota in bytes, ttl_s. A session whose turn starts a child on a node with a storage root gets a directory by itself.';
+'Asks for storage of a session and returns the River job that makes it; null when it is there. options: kind (dir), quota in bytes (recorded; what a node enforces is its TOWPATH_STORAGE_QUOTA), ttl_s. A session whose turn starts a child on a node with a storage root gets a directory by itself.';
 
 create or replace function towpath.storage_put(session text, kind text, root text, shared boolean, name text, quota bigint default null,
                                                ttl interval default null) returns text
