@@ -1,0 +1,74 @@
+package supervise
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// feature: B9
+func TestWhatForksAtTheEndOfADaemonEndsWithIt(t *testing.T) {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	for round := range 40 {
+		// A chain of programs, each of which leaves the next one behind; the last one stays.
+		script := "exec sleep 1000"
+		for range round % 5 {
+			script = fmt.Sprintf("(setsid sh -c '%s' & )", strings.ReplaceAll(script, "'", `'\''`))
+		}
+		id := fmt.Sprintf("chain-%d-%d", os.Getpid(), round)
+		c, err := launch(id, "/bin/sh", []string{"-c", "(sh -c '" + strings.ReplaceAll(script, "'", `'\''`) + "' & ); exit 3"},
+			"/", []string{tag + "=" + id, "PATH=/usr/bin:/bin"}, null, null)
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-c.Done()
+		if code, _ := c.Exit(); code == nil || *code != 3 {
+			t.Errorf("exit code %v", code)
+		}
+		if left := tagged(id); len(left) > 0 {
+			t.Errorf("round %d left %v", round, left)
+			killTagged(id)
+		}
+	}
+}
+
+func TestALookIsNotSureOfWhoHasJustEnded(t *testing.T) {
+	c := exec.Command("/bin/true")
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	await(c.Process.Pid) // a zombie: it may have forked after the numbers were read
+	s := &survey{process: "nobody"}
+	if found, sure := s.look(); sure || len(found) > 0 || !s.dead[c.Process.Pid] {
+		t.Errorf("found %v, sure %v, dead %v", found, sure, s.dead)
+	}
+	if err := c.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if s.look(); s.dead[c.Process.Pid] {
+		t.Error("who was reaped is dead still")
+	}
+	if ended, starting := silent(os.Getpid()); ended || starting {
+		t.Errorf("this process: ended %v, starting %v", ended, starting)
+	}
+	bare := exec.Command("/bin/sleep", "1000")
+	bare.Env = []string{}
+	if err := bare.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer bare.Wait()
+	defer bare.Process.Kill()
+	ended, starting := silent(bare.Process.Pid)
+	for starting { // Start does not wait for the new program's environment
+		ended, starting = silent(bare.Process.Pid)
+	}
+	if ended {
+		t.Error("one without an environment is said to have ended")
+	}
+}
