@@ -28,7 +28,8 @@ named database the faults that stop Postgres are left out. It needs the plugin d
 it did, and fails when anything was lost, doubled, reordered or asked again in silence.`,
 		Example: `  worker prove                              each kind of point once, kill -9
   worker prove --matrix full                every call of a turn, every fault
-  worker prove --random 2000 --seed 7       three nodes, many turns, faults by chance; a seed plays again`,
+  worker prove --random 2000 --seed 7       three nodes, many turns, faults by chance; a seed plays again
+  worker prove --random 1000 --only SIGSTOP the same with one fault`,
 		Args: wanted(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := c.settings.parse(c.environ)
@@ -37,6 +38,9 @@ it did, and fails when anything was lost, doubled, reordered or asked again in s
 			}
 			if !slices.Contains(prove.Matrices, matrix) {
 				return &usageError{err: fmt.Errorf("no matrix %q", matrix), hint: "matrices are " + strings.Join(prove.Matrices, ", ")}
+			}
+			if random > 0 && options.Only != "" && !slices.Contains(prove.Faults, prove.Fault(options.Only)) {
+				return &usageError{err: fmt.Errorf("no fault %q", options.Only), hint: "the faults are kill -9, SIGSTOP, connections and postgres"}
 			}
 			if options.Program, err = os.Executable(); err != nil {
 				return err
@@ -58,7 +62,7 @@ it did, and fails when anything was lost, doubled, reordered or asked again in s
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringVar(&matrix, "matrix", "reduced", "reduced or full")
-	f.StringVar(&options.Only, "only", "", "only cells whose name holds this, such as \"intent 2, SIGSTOP\"")
+	f.StringVar(&options.Only, "only", "", "only cells whose name holds this, such as \"intent 2, SIGSTOP\"; with --random: only this fault, such as SIGSTOP")
 	f.IntVar(&random, "random", 0, "so many faults by chance instead of a matrix")
 	f.Uint64Var(&seed, "seed", 1, "of --random")
 	f.IntVar(&options.Lanes, "lanes", 2, "databases with nodes of their own, side by side")

@@ -22,7 +22,7 @@ type Options struct {
 	Cache       string // of compiled plugins
 	DatabaseURL string // empty: a private Postgres for each lane
 	PostgresBin string
-	Only        string    // cells whose name holds this
+	Only        string    // cells whose name holds this; of a random run the one fault to inflict
 	Lanes       int       // side by side; one on a named database
 	Out         io.Writer // table and violations
 	Progress    io.Writer

@@ -13,7 +13,7 @@ import (
 )
 
 // Random inflicts n faults by chance, on three nodes a lane with several turns each, and checks every turn. What is
-// struck where follows from the seed. It returns ErrBroken if anything is.
+// struck where follows from the seed. Options.Only names the one fault to inflict. It returns ErrBroken if anything is.
 func Random(ctx context.Context, o Options, n int, seed uint64) (err error) {
 	began := time.Now()
 	if o.DatabaseURL != "" {
@@ -111,6 +111,9 @@ func (c *campaign) draw(id string) (Arm, Fault) {
 		a.Name, a.N = turn.AtFinish, 1
 	case 4:
 		a.Name, a.N = turn.AtFinished, 1
+	}
+	if only := Fault(c.lane.options.Only); only != "" {
+		return a, only
 	}
 	fault := Kill
 	switch k := c.chance.IntN(100); {
