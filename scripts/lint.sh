@@ -25,3 +25,4 @@ only() {
 only 'queue(/[^ ]*)?|examples/15-river' github.com/riverqueue/
 only 'hostabi/engine(/[^ ]*)?' github.com/tetratelabs/wazero
 only 'hostabi/vocabulary' github.com/santhosh-tekuri/jsonschema/
+only 'worker/(trace|turn)|cmd/worker' go.opentelemetry.io/

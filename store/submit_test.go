@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -386,5 +387,50 @@ func TestPooledConnections(t *testing.T) {
 	_, err = w.store.Sweep(t.Context(), ttl, uuid.Nil, 10)
 	w.ok(err)
 	w.ok(w.store.StopNode(t.Context(), n))
+	w.sound()
+}
+
+// A turn's trace goes with its jobs and its claims, and is no part of what a key is compared by.
+func TestATraceGoesWithATurn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	submit := func(key, traceparent string) (string, error) {
+		return w.store.Submit(t.Context(), store.Submission{Profile: "p", Input: []byte("{}"), Key: key, Options: []byte(`{"traceparent": ` + traceparent + `}`)})
+	}
+	id, err := submit("k", `"`+parent+`"`)
+	w.ok(err)
+	same, err := submit("k", `"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b8-00"`)
+	if err != nil || same != id {
+		t.Errorf("the same request in another trace is %q, %v", same, err)
+	}
+	for _, bad := range []string{`"x"`, `7`, `null`, `"00-00000000000000000000000000000000-00f067aa0ba902b7-01"`, `"00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01"`, `"` + parent + `-x"`} {
+		if _, err := submit("", bad); !errors.Is(err, store.ErrInvalid) {
+			t.Errorf("traceparent %s: %v", bad, err)
+		}
+	}
+	o, c := w.run(id, node("n"))
+	var spec struct{ Traceparent string }
+	w.ok(json.Unmarshal(c.Spec, &spec))
+	if spec.Traceparent != parent {
+		t.Errorf("claimed with %s", c.Spec)
+	}
+	w.goesBack(o, "overloaded", 0)
+	w.complete(w.again(id))
+	if rows := get[int](w, "select count(*) from river_job where metadata ->> 'traceparent' = $1", parent); rows != 2 {
+		t.Errorf("%d jobs of the turn carry its trace", rows)
+	}
+	// A client's own row says it in its metadata; what is none there is no reason to refuse a turn.
+	for said, want := range map[string]string{`"` + parent + `"`: parent, `["x"]`: ""} {
+		job := get[int64](w, `insert into river_job (kind, args, metadata, max_attempts) values ('turn', '{"profile": "p", "input": {}}',
+			jsonb_build_object('traceparent', $1::jsonb), 1) returning id`, said)
+		c := w.claim(node("n"), job, w.fetch(job))
+		if c.Action != store.ActionRun {
+			t.Fatalf("claim of a row with %s: %s", said, c.Action)
+		}
+		if got := get[string](w, "select coalesce(spec ->> 'traceparent', '') from towpath.process where id = $1", *c.ProcessID); got != want {
+			t.Errorf("a row with %s made a turn of trace %q", said, got)
+		}
+	}
 	w.sound()
 }

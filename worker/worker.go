@@ -24,6 +24,7 @@ import (
 	"github.com/towpath/towpath/worker/monitor"
 	"github.com/towpath/towpath/worker/profiles"
 	"github.com/towpath/towpath/worker/storage"
+	"github.com/towpath/towpath/worker/trace"
 	"github.com/towpath/towpath/worker/turn"
 )
 
@@ -68,6 +69,8 @@ type Config struct {
 	MemoryBudget int64
 	// Monitor is where /metrics, /healthz and /readyz are answered: HOST:PORT, or a port of loopback. Default: nowhere.
 	Monitor string
+	// Tracer records spans of turns. Default: none.
+	Tracer *trace.Tracer
 	// Logger gets the node's log. Default: slog.Default().
 	Logger *slog.Logger
 	// Ready, if set, is called once the node takes jobs.
@@ -154,7 +157,7 @@ func Run(ctx context.Context, cfg Config) error {
 		return fmt.Errorf("worker: %w", err)
 	}
 	turns := turn.Config{
-		Store: db, Node: node, TTL: cfg.LeaseTTL, DigestKey: seed, Pooled: cfg.Pooled, Logger: cfg.Logger, JobLog: queue.Log, Joined: alive.nodeJoined, Told: daemons.told,
+		Store: db, Node: node, TTL: cfg.LeaseTTL, DigestKey: seed, Pooled: cfg.Pooled, Logger: cfg.Logger, JobLog: queue.Log, Joined: alive.nodeJoined, Told: daemons.told, Tracer: cfg.Tracer,
 		Backend: func(ctx context.Context, name string) (turn.Backend, error) {
 			p, err := registry.Get(name)
 			return backend(ctx, p, room, watched, err)

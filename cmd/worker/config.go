@@ -49,6 +49,7 @@ type config struct {
 	NoMigrate       bool          `env:"TOWPATH_NO_MIGRATE" flag:"no-migrate" envDefault:"false" help:"only check that the database is migrated"`
 	PostgresBin     string        `env:"TOWPATH_POSTGRES_BIN" flag:"postgres-bin" help:"folder of the programs postgres and initdb for the private Postgres; empty: they are looked for"`
 	Monitor         string        `env:"TOWPATH_MONITOR" flag:"monitor" help:"where /metrics, /healthz and /readyz are answered, without a login: HOST:PORT, or a port of loopback; empty: nowhere"`
+	OTLP            string        `env:"OTEL_EXPORTER_OTLP_ENDPOINT" flag:"otlp-endpoint" client:"yes" help:"URL of the collector that gets traces by OTLP over HTTP, such as http://127.0.0.1:4318; empty: nothing is traced"`
 	LogFormat       logFormat     `env:"TOWPATH_LOG_FORMAT" flag:"log-format" envDefault:"text" help:"text or json"`
 	LogLevel        slog.Level    `env:"TOWPATH_LOG_LEVEL" flag:"log-level" envDefault:"info" help:"debug, info, warn or error"`
 }

@@ -98,6 +98,9 @@ func playScripts(t *testing.T, dir string) {
 			"ui":       cmdUI,
 			"until":    cmdUntil,
 			"get":      cmdGet,
+
+			"collector": cmdCollector,
+			"spans":     cmdSpans,
 		},
 	})
 }
@@ -110,6 +113,8 @@ type script struct {
 	nodes    map[string]*node
 	provider *standin.Server
 	canary   string // the key that is looked for
+
+	collector collector
 }
 
 func of(ts *testscript.TestScript) *script { return ts.Value(stage{}).(*script) }
@@ -247,6 +252,7 @@ func cmdNode(ts *testscript.TestScript, neg bool, args []string) {
 var scriptVariables = []string{
 	"PATH", "HOME", "TMPDIR", "DATABASE_URL", "RIVER_SCHEMA", "DEEPSEEK_API_KEY", "MINIMAX_API_KEY", "OPENAI_API_KEY",
 	"TOWPATH_DATA_DIR", "TOWPATH_DAEMONS", "TOWPATH_PLUGINS", "TOWPATH_CACHE_DIR", "TOWPATH_STORAGE", "TOWPATH_LOG_LEVEL", "TOWPATH_POOLED",
+	"OTEL_EXPORTER_OTLP_ENDPOINT",
 }
 
 func (n *node) read(pipe io.Reader) {

@@ -65,6 +65,11 @@ func run(ctx context.Context, cfg config, logs io.Writer) (err error) {
 		}
 		defer root.Close()
 	}
+	tracer, stop, err := cfg.tracer(cfg.NodeID, log)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	var loops sync.WaitGroup
 	defer loops.Wait()
 	defer fail(nil)
@@ -75,8 +80,8 @@ func run(ctx context.Context, cfg config, logs io.Writer) (err error) {
 		Daemons:  cfg.DaemonDir,
 		LeaseTTL: cfg.LeaseTTL, SoftStop: cfg.SoftStop, HardStop: cfg.HardStop,
 		TurnConcurrency: cfg.TurnConcurrency, MemoryBudget: int64(cfg.MemoryBudget),
-		Monitor: cfg.Monitor,
-		Logger:  log,
+		Monitor: cfg.Monitor, Tracer: tracer,
+		Logger: log,
 		Ready: func() {
 			loops.Go(func() { notify(node, os.Getenv, log) })
 			log.Info("ready", "node", cfg.NodeID, "queues", strings.Join(cfg.Queues, ","), "plugins", cfg.Plugins)

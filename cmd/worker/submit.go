@@ -42,7 +42,12 @@ func (c *cli) submit() *cobra.Command {
 				return err
 			}
 			defer s.pool.Close()
-			id, err := s.Submit(cmd.Context(), turn)
+			tracer, stop, err := s.tracer("", s.logger(c.err))
+			if err != nil {
+				return err
+			}
+			defer stop()
+			id, err := submitTraced(cmd.Context(), s, tracer, turn)
 			if err != nil {
 				return err
 			}
@@ -60,7 +65,7 @@ func (c *cli) submit() *cobra.Command {
 	f.StringVarP(&turn.Session, "session", "s", "", "conversation to go on with, or to begin; empty: a new one")
 	f.StringVarP(&turn.Key, "key", "k", "", "idempotency key: the same key and request is the same turn")
 	f.StringVar(&input, "input", "", "whole input as a JSON object in place of TEXT; - reads it from stdin")
-	f.StringVar(&options, "options", "", "JSON object with priority, max_attempts, timeout_s, scheduled_at, late_steer, fallback, tenant, project, id")
+	f.StringVar(&options, "options", "", "JSON object with priority, max_attempts, timeout_s, scheduled_at, late_steer, fallback, tenant, project, id, traceparent")
 	f.BoolVarP(&follow, "follow", "f", false, "stream the turn's text to stdout until it ends")
 	_ = cmd.RegisterFlagCompletionFunc("profile", c.completeProfiles)
 	show.addFlag(f)

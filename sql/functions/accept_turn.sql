@@ -45,13 +45,24 @@ begin
       if jsonb_typeof(v) <> 'string' or v #>> '{}' = '' then
         perform towpath.fail('TW400', 'options.fallback is not the name of a profile');
       end if;
+    when k = 'traceparent' then
+      if not towpath.is_traceparent(v) then
+        perform towpath.fail('TW400', 'options.traceparent is not one of W3C Trace Context',
+                             'for example "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"');
+      end if;
     else
       perform towpath.fail('TW400', format('unknown option "%s"', k),
-                           'options are id, tenant, project, priority, max_attempts, timeout_s, scheduled_at, late_steer, fallback');
+                           'options are id, tenant, project, priority, max_attempts, timeout_s, scheduled_at, late_steer, fallback, traceparent');
     end case;
   end loop;
 end $$;
 comment on function towpath.check_options(jsonb) is 'Refuses an option that submit does not have, or a value out of its range.';
+
+create or replace function towpath.is_traceparent(value jsonb) returns boolean
+language sql immutable parallel safe as $$
+  select coalesce(jsonb_typeof(value) = 'string' and value #>> '{}' ~ '^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$', false);
+$$;
+comment on function towpath.is_traceparent(jsonb) is 'Whether a value is a traceparent of W3C Trace Context, version 00.';
 
 create or replace function towpath.accept_turn(
   p_profile text, p_input jsonb, p_session text, p_key text, p_options jsonb, p_job bigint default null,
@@ -87,7 +98,7 @@ begin
   due := (p_options ->> 'scheduled_at')::timestamptz;
   key := towpath.digest(p_key);
   digest := towpath.digest(jsonb_build_object(
-    'profile', p_profile, 'input', p_input, 'session', p_session, 'options', p_options - 'id'));
+    'profile', p_profile, 'input', p_input, 'session', p_session, 'options', p_options - '{id,traceparent}'::text[]));
   process_id := coalesce(p_options ->> 'id', towpath.new_id('p'));
 
   if p_session is null then
@@ -160,9 +171,11 @@ comment on function towpath.accept_turn(text, jsonb, text, text, jsonb, bigint, 
 create or replace function towpath.accept_args(args jsonb, subject text, job_id bigint default null) returns text
 language plpgsql as $$
 declare
-  k   text;
-  v   jsonb;
-  key text := args ->> 'idempotency_key';
+  k       text;
+  v       jsonb;
+  key     text := args ->> 'idempotency_key';
+  options jsonb := coalesce(nullif(args -> 'options', 'null'), '{}');
+  trace   jsonb;
 begin
   if jsonb_typeof(args) <> 'object' then
     perform towpath.fail('TW400', format('%s is not an object', subject));
@@ -180,7 +193,13 @@ begin
     -- The row may be delivered again. Its id alone may come again too, after a restore.
     key := (select format('river:%s:%s', j.id, extract(epoch from j.created_at)) from :river.river_job j where j.id = job_id);
   end if;
-  return (select a.process_id from towpath.accept_turn(args ->> 'profile', args -> 'input', args ->> 'session', key,
-                                                       coalesce(nullif(args -> 'options', 'null'), '{}'), job_id) a);
+  if job_id is not null and jsonb_typeof(options) = 'object' and not options ? 'traceparent' then
+    trace := (select j.metadata -> 'traceparent' from :river.river_job j where j.id = job_id);
+    -- Whoever wrote something else there has no trace, and a turn all the same.
+    if towpath.is_traceparent(trace) then
+      options := options || jsonb_build_object('traceparent', trace);
+    end if;
+  end if;
+  return (select a.process_id from towpath.accept_turn(args ->> 'profile', args -> 'input', args ->> 'session', key, options, job_id) a);
 end $$;
 comment on function towpath.accept_args(jsonb, text, bigint) is 'Submits a turn that is described by an object: an item of submit_many, or the args of a client''s River job.';

@@ -22,7 +22,7 @@ begin
           cast(case when due then 'available' else 'scheduled' end as :river.river_job_state),
           p.priority, 25, clock_timestamp() + greatest(coalesce(not_before - towpath.now(), '0'), '0'),
           towpath.tags(p.session_id, coalesce(p.profile, p.definition)),
-          jsonb_strip_nulls(jsonb_build_object('session', p.session_id, 'profile', p.profile, 'daemon', case p.class when 'daemon' then p.definition end, 'attempt', nullif(p.attempt, 0))));
+          jsonb_strip_nulls(jsonb_build_object('session', p.session_id, 'profile', p.profile, 'daemon', case p.class when 'daemon' then p.definition end, 'attempt', nullif(p.attempt, 0), 'traceparent', p.spec -> 'traceparent')));
   perform towpath.end_job(old, old_job);
   return job;
 end $$;

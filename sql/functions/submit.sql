@@ -6,7 +6,7 @@ begin
   return (select a.process_id from towpath.accept_turn(profile, input, session, idempotency_key, options) a);
 end $$;
 comment on function towpath.submit(text, jsonb, text, text, jsonb) is
-'Submits one turn and returns its process id. Without a session it opens a new one. The same idempotency key and request give the same process, the same key and another request an error. options: id, tenant, project, priority 1-4, max_attempts, timeout_s, scheduled_at, late_steer (next or reject), fallback (a profile that goes on, in a new session, when the allowance of this one or the attempts are spent).';
+'Submits one turn and returns its process id. Without a session it opens a new one. The same idempotency key and request give the same process, the same key and another request an error. options: id, tenant, project, priority 1-4, max_attempts, timeout_s, scheduled_at, late_steer (next or reject), fallback (a profile that goes on, in a new session, when the allowance of this one or the attempts are spent), traceparent (W3C Trace Context: the trace that the turn''s spans join; no part of what a key is compared by).';
 
 create or replace function towpath.submit_many(items jsonb) returns table (item bigint, process_id text)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp

@@ -137,6 +137,7 @@ func (x *execution) permit(ctx context.Context, wish hostabi.ProcSpec) (Command,
 
 // spawn starts the child of a stream. One that does not start is a stream that fails.
 func (x *execution) spawn(ctx context.Context, s *stream, framing string) error {
+	x.traceStream(s)
 	listening, cease := context.WithCancel(x.ctx)
 	s.hush = sync.OnceFunc(func() {
 		cease()

@@ -14,18 +14,23 @@ type Done struct {
 	Reissued int // outside calls that were made again
 }
 
+// attempt is how one ended, in the words of Done.
+func (v verdict) attempt() string {
+	switch {
+	case v.nothing:
+		return "lost"
+	case v.ask:
+		return "waiting"
+	default:
+		return cmp.Or(v.status, "requeued")
+	}
+}
+
 func (x *execution) tell(v verdict) {
 	if x.runner.Observe == nil {
 		return
 	}
-	status := cmp.Or(v.status, "requeued")
-	switch {
-	case v.nothing:
-		status = "lost"
-	case v.ask:
-		status = "waiting"
-	}
-	x.runner.Observe(Done{Profile: *x.claim.Profile, Status: status, Took: time.Since(x.began), Events: x.emitted, Reissued: x.reissued})
+	x.runner.Observe(Done{Profile: *x.claim.Profile, Status: v.attempt(), Took: time.Since(x.began), Events: x.emitted, Reissued: x.reissued})
 }
 
 // Running is how many turns run here now.

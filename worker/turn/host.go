@@ -126,6 +126,7 @@ func (x *execution) HTTPOpen(ctx context.Context, rawHead, body []byte) (uint32,
 	x.fault(AtIntent, e.op)
 	body = append([]byte(nil), body...) // guest memory is ours during the call only
 	own := http.Header{"Idempotency-Key": {s.key}}
+	x.traceStream(s)
 	x.start(s, func(ctx context.Context) { s.exchange(ctx, x.inbox, x.backend.HTTP, head, body, own) })
 	return s.handle, nil
 }
@@ -222,6 +223,9 @@ func (x *execution) start(s *stream, run func(context.Context)) {
 	x.running.Go(func() {
 		defer close(s.done)
 		defer cancel()
+		if s.span != nil {
+			defer s.span.End()
+		}
 		run(ctx)
 	})
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/towpath/towpath/hostabi"
 	"github.com/towpath/towpath/store"
+	"github.com/towpath/towpath/worker/trace"
 )
 
 // Outbound sends the requests of a profile's guests; *egress.Client is one.
@@ -72,6 +73,8 @@ type Config struct {
 	Observe func(Done)
 	// Warned, if set, is told what a profile's guests log as warnings and errors.
 	Warned func(profile string, level slog.Level, line string)
+	// Tracer records spans of turns; nil: none.
+	Tracer *trace.Tracer
 	// Fault, if set, is told where turns stand, by the goroutine that stands there. For a harness.
 	Fault func(Point)
 	// NoJournal leaves out the journal, and with it all that it is good for. For a benchmark.
@@ -134,8 +137,9 @@ func (r *Runner) Handle(ctx context.Context, job int64, args json.RawMessage) er
 	r.mu.Lock()
 	r.claiming++
 	r.mu.Unlock()
+	asked := time.Now()
 	c, err := r.Store.Claim(ctx, r.Node, job, args, r.TTL)
-	x := r.register(ctx, c, err)
+	x := r.register(ctx, job, asked, c, err)
 	if err != nil {
 		return err
 	}
@@ -151,17 +155,20 @@ func (r *Runner) Handle(ctx context.Context, job int64, args json.RawMessage) er
 	defer r.unregister(x)
 	v := r.execute(x)
 	// What the turn still has to write must not die with the job's context.
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*r.TTL)
+	closing, cancel := context.WithTimeout(context.WithoutCancel(x.ctx), 2*r.TTL)
 	defer cancel()
+	closing, finish := r.Tracer.Start(closing, "finish")
 	err = x.settleTurn(closing, v)
+	trace.End(finish, err)
 	x.tell(v)
+	x.traced(v)
 	x.fault(AtLeft, 0)
 	return err
 }
 
-// register makes the execution of a claim and hands it what was said meanwhile; nil when there is nothing to execute
-// or this node executes it already.
-func (r *Runner) register(ctx context.Context, c store.Claim, err error) *execution {
+// register makes the execution of a claim, asked for at a time, and hands it what was said meanwhile; nil when there is
+// nothing to execute or this node executes it already.
+func (r *Runner) register(ctx context.Context, job int64, asked time.Time, c store.Claim, err error) *execution {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.claiming--
@@ -173,7 +180,7 @@ func (r *Runner) register(ctx context.Context, c store.Claim, err error) *execut
 		return nil
 	}
 	x := newExecution(r, c, r.JobLog(ctx))
-	x.ctx, x.cancel = context.WithCancelCause(ctx)
+	x.ctx, x.cancel = context.WithCancelCause(x.trace(ctx, job, asked))
 	r.running[*c.ProcessID] = x
 	if _, told := missed[*c.ProcessID]; told || *c.Words {
 		r.request(*c.ProcessID)

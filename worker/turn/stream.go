@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 
+	otel "go.opentelemetry.io/otel/trace"
+
 	"github.com/towpath/towpath/hostabi"
 	"github.com/towpath/towpath/worker/egress"
 	"github.com/towpath/towpath/worker/supervise"
@@ -33,6 +35,7 @@ type stream struct {
 	deaf    bool             // the child took no input
 	hush    func()           // nothing is heard of it any more, see Command.Begin
 
+	span   otel.Span     // of what it does outside; nil before that, and where nothing is traced
 	room   chan struct{} // a token for each record that may still be put
 	cancel context.CancelFunc
 	done   chan struct{} // closed when nothing more will be put
@@ -62,6 +65,9 @@ func (s *stream) put(ctx context.Context, to *inbox, r hostabi.Record) bool {
 		return false
 	}
 	r.Handle = s.handle
+	if s.span != nil {
+		s.note(r)
+	}
 	to.put(r)
 	return true
 }
