@@ -26,6 +26,7 @@
 //
 //	gate ── what holds back the turns of a profile
 //	task ── task_attempt, task_count      login_flow ── logins under way               runtime_record ── what supervisors run
+//	credential ── what logins ended with
 //	retention ── how long                 tombstone ── what was pruned                 usage_day ── old usage, summed
 //
 // Each table has one reclaim rule, which its comment states too, in the words after "Reclaim:". A test of package store
@@ -51,6 +52,7 @@
 //	completion          with the process, or session_delete
 //	share, wake_target  with the process, or with the session that may address it or is woken
 //	login_flow          sweep, when it expires
+//	credential          an operator's credential_drop
 //	runtime_record      runtime_delete, or prune, past the retention of processes, what is not running
 //	task                prune, terminal ones past the retention of processes
 //	task_attempt        with the task
@@ -77,7 +79,8 @@
 // (towpath.lock_processes). Whoever holds a session's lock may lock its processes in any order: the end of a turn locks the run
 // that it is part of. Who writes an input of a process has locked the process: poll too. Several processes at once are
 // locked by append and poll alone, by number; the next turn of a session has a higher number than the one before it.
-// A profile's row is locked by those alone that change what it is, and they lock nothing else.
+// A profile's row is locked by those alone that change what it is, and they lock nothing else. So is a credential, by who
+// renews it, while the provider is asked.
 // The renewal of leases locks nothing else. sweep skips what others have locked. prune locks ended processes
 // by number, or sessions, and skips what others have locked too. The end of a River job is the last
 // lock of a transaction, since River's own statements hold these rows and nothing of ours.

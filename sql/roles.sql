@@ -42,9 +42,10 @@ begin
       ('towpath_worker', array['storage_put', 'storage_measured', 'storage_due', 'storage_gone', 'storage_known', 'node_roots', 'gc_report']),
       ('towpath_client towpath_operator towpath_worker', array['task_create', 'task_attempt', 'task_cancel', 'task_dispatch', 'task_refresh']),
       ('towpath_client towpath_operator towpath_worker towpath_reader', array['task', 'task_list', 'task_changes', 'task_stats', 'task_commander', 'task_read']),
-      ('towpath_worker', array['wait_signal', 'login_admit', 'login_poll', 'login_unpoll', 'login_consume', 'login_release', 'runtime_reconcile']),
+      ('towpath_worker', array['wait_signal', 'login_admit', 'login_poll', 'login_unpoll', 'login_consume', 'login_offer', 'login_release', 'runtime_reconcile',
+                               'credential_put', 'credential_get', 'credential_refuse', 'credential_drop']),
       ('towpath_client towpath_operator towpath_worker', array['runtime_set', 'runtime_update', 'runtime_stop', 'runtime_delete']),
-      ('towpath_operator', array['login_release', 'runtime_reconcile']),
+      ('towpath_operator', array['login_release', 'credential_drop', 'runtime_reconcile']),
       ('towpath_client towpath_operator towpath_worker towpath_reader', array['runtime_get', 'runtime_list']),
       ('towpath_client', array['submit', 'submit_many', 'steer', 'answer', 'interrupt', 'cancel', 'events', 'process',
                                'start', 'append_event', 'complete_by', 'recent', 'processes_list', 'await_output', 'cancel_shared', 'changes', 'changes_now',
@@ -78,7 +79,7 @@ begin
              from pg_proc p where p.pronamespace = 'towpath'::regnamespace and p.proname = any(f.names));
     execute format('grant select on towpath.processes, towpath.profiles, towpath.nodes, towpath.sessions, towpath.in_doubt, towpath.approvals, towpath.commands, towpath.usage_by_day, towpath.env_use, towpath.retentions, towpath.daemons to %I', f.role);
     execute format('grant select on towpath.gates to %I', f.role);
-    execute format('grant select on towpath.tasks, towpath.task_heads, towpath.login_flows to %I', f.role);
+    execute format('grant select on towpath.tasks, towpath.task_heads, towpath.login_flows, towpath.credentials to %I', f.role);
     execute format('grant usage on schema :river to %I', f.role);
     if f.role <> 'towpath_client' then
       execute format('grant select on :river.river_job, :river.river_queue to %I', f.role);

@@ -63,6 +63,11 @@ func (l *Logins) Poll(ctx context.Context, code, holder string, hold time.Durati
 	return p, wrap("poll login", err)
 }
 
+// Offer shows where the person who logs in by device goes, and the code to type in there.
+func (l *Logins) Offer(ctx context.Context, code, verificationURL, userCode string) error {
+	return exec(ctx, l.store, "offer login", "select towpath.login_offer($1, $2, $3)", l.seal.Name(code), verificationURL, userCode)
+}
+
 // Unpoll lets others poll a device flow. It is false when another holds it.
 func (l *Logins) Unpoll(ctx context.Context, code, holder string) (bool, error) {
 	return one(ctx, l.store, "unpoll login", pgx.RowTo[bool], "select towpath.login_unpoll($1, $2)", l.seal.Name(code), holder)
@@ -96,10 +101,13 @@ type ListedLogin struct {
 	CreatedAt  time.Time  `db:"created_at" json:"created_at"`
 	ExpiresAt  time.Time  `db:"expires_at" json:"expires_at"`
 	SpentAt    *time.Time `db:"spent_at" json:"spent_at,omitempty"`
+
+	VerificationURL *string `db:"verification_url" json:"verification_url,omitempty"` // of a device: where to go
+	UserCode        *string `db:"user_code" json:"user_code,omitempty"`               // what to type in there
 }
 
 // ListLogins lists the login flows, the newest first.
 func (s *Store) ListLogins(ctx context.Context) ([]ListedLogin, error) {
 	return all(ctx, s, "list logins", pgx.RowToStructByName[ListedLogin],
-		"select kind, target, provider, poller, sealed_with, created_at, expires_at, spent_at from towpath.login_flows order by created_at desc, key")
+		"select kind, target, provider, poller, sealed_with, created_at, expires_at, spent_at, verification_url, user_code from towpath.login_flows order by created_at desc, key")
 }

@@ -34,7 +34,7 @@ func command(ctx context.Context, p *profiles.Profile, wish hostabi.ProcSpec) (t
 		case ctx.Err() != nil:
 			return turn.Command{}, context.Cause(ctx)
 		case err != nil:
-			return turn.Command{}, hostabi.Errorf(hostabi.EIO, "%v", err)
+			return turn.Command{}, egress.Refusal(err)
 		}
 		values[name] = value
 	}

@@ -21,6 +21,8 @@ import (
 	"github.com/towpath/towpath/hostabi/engine"
 	"github.com/towpath/towpath/queue"
 	"github.com/towpath/towpath/store"
+	"github.com/towpath/towpath/worker/egress"
+	"github.com/towpath/towpath/worker/login"
 	"github.com/towpath/towpath/worker/monitor"
 	"github.com/towpath/towpath/worker/profiles"
 	"github.com/towpath/towpath/worker/storage"
@@ -51,6 +53,8 @@ type Config struct {
 	// Daemons is the folder of the logs and PID files of daemons, shared by the workers of a machine. Default: none, and no
 	// daemon can run here.
 	Daemons string
+	// Seal opens what logins ended with. Default: profiles cannot use logins.
+	Seal *store.Sealer
 	// Cache keeps compiled modules, 0700. Default: a temporary folder.
 	Cache string
 	// Storage is the root of the sessions' directories. Default: none, and children work in folders that go with them.
@@ -144,6 +148,10 @@ func Run(ctx context.Context, cfg Config) error {
 		}
 	}
 	registry.Share(shared)
+	if cfg.Seal != nil {
+		kept := db.Credentials(cfg.Seal)
+		registry.Keep(func(l egress.Login, profile string) egress.Vault { return login.Vault(kept, l, profile) })
+	}
 	if err := registry.Scan(ctx, cfg.Plugins); err != nil {
 		return fmt.Errorf("worker: %w", err)
 	}

@@ -94,6 +94,7 @@ func playScripts(t *testing.T, dir string) {
 			"canary":   cmdCanary,
 			"nokey":    cmdNoKey,
 			"job":      cmdJob,
+			"account":  cmdAccount,
 			"pooler":   cmdPooler,
 			"ui":       cmdUI,
 			"until":    cmdUntil,
@@ -252,7 +253,7 @@ func cmdNode(ts *testscript.TestScript, neg bool, args []string) {
 var scriptVariables = []string{
 	"PATH", "HOME", "TMPDIR", "DATABASE_URL", "RIVER_SCHEMA", "DEEPSEEK_API_KEY", "MINIMAX_API_KEY", "OPENAI_API_KEY",
 	"TOWPATH_DATA_DIR", "TOWPATH_DAEMONS", "TOWPATH_PLUGINS", "TOWPATH_CACHE_DIR", "TOWPATH_STORAGE", "TOWPATH_LOG_LEVEL", "TOWPATH_POOLED",
-	"OTEL_EXPORTER_OTLP_ENDPOINT",
+	"OTEL_EXPORTER_OTLP_ENDPOINT", "TOWPATH_LOGIN_KEY",
 }
 
 func (n *node) read(pipe io.Reader) {

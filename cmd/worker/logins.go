@@ -17,8 +17,9 @@ func (c *cli) logins() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "logins",
-		Short: "List the logins that are under way, without their secrets",
-		Long: `List the logins that are under way, without their secrets. Column KEY says whether --login-key opens what is stored.
+		Short: "List the logins that are kept and under way, without their secrets",
+		Long: `List what "worker login" keeps, and the logins that are under way: where to go and the code to type in there, but no secret.
+Column KEY says whether --login-key opens what is stored.
 With --new-key: print a key for --login-key, and do nothing else.`,
 		Args: wanted(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -43,7 +44,16 @@ With --new-key: print a key for --login-key, and do nothing else.`,
 			if err != nil {
 				return err
 			}
+			kept, err := s.ListCredentials(cmd.Context())
+			if err != nil {
+				return err
+			}
 			if show.json {
+				for _, k := range kept {
+					if err := writeJSON(c.out, k); err != nil {
+						return err
+					}
+				}
 				for _, l := range list {
 					if err := writeJSON(c.out, l); err != nil {
 						return err
@@ -52,10 +62,14 @@ With --new-key: print a key for --login-key, and do nothing else.`,
 				return nil
 			}
 			w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "KIND\tPROVIDER\tTARGET\tSTATE\tPOLLER\tKEY\tAGE")
+			fmt.Fprintln(w, "KIND\tPROVIDER\tTARGET\tSTATE\tPOLLER\tKEY\tAGE\tCODE\tURL")
+			for _, k := range kept {
+				fmt.Fprintf(w, "kept\t%s\t%s\t%s\t-\t%s\t%s\t-\t-\n", k.Provider, k.Target, keptState(k), keyOf(seal, &k.SealedWith),
+					time.Since(k.CreatedAt).Round(time.Second))
+			}
 			for _, l := range list {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Kind, l.Provider, l.Target, loginState(l), or(l.Poller), keyOf(seal, l),
-					time.Since(l.CreatedAt).Round(time.Second))
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Kind, l.Provider, l.Target, loginState(l), or(l.Poller), keyOf(seal, l.SealedWith),
+					time.Since(l.CreatedAt).Round(time.Second), or(l.UserCode), or(l.VerificationURL))
 			}
 			return w.Flush()
 		},
@@ -75,11 +89,18 @@ func loginState(l store.ListedLogin) string {
 	return "active"
 }
 
-func keyOf(seal *store.Sealer, l store.ListedLogin) string {
+func keptState(k store.ListedCredential) string {
+	if k.Refused != nil {
+		return "refused"
+	}
+	return "active"
+}
+
+func keyOf(seal *store.Sealer, id *string) string {
 	switch {
-	case l.SealedWith == nil:
+	case id == nil:
 		return "-"
-	case seal == nil || !seal.Has(*l.SealedWith):
+	case seal == nil || !seal.Has(*id):
 		return "unknown"
 	}
 	return "known"

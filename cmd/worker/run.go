@@ -70,6 +70,10 @@ func run(ctx context.Context, cfg config, logs io.Writer) (err error) {
 		return err
 	}
 	defer stop()
+	seal, err := cfg.sealer()
+	if err != nil {
+		return err
+	}
 	var loops sync.WaitGroup
 	defer loops.Wait()
 	defer fail(nil)
@@ -78,6 +82,7 @@ func run(ctx context.Context, cfg config, logs io.Writer) (err error) {
 		NodeID: cfg.NodeID, Version: version(),
 		Plugins: cfg.Plugins, UpgradeCheck: cfg.UpgradeCheck, Cache: cfg.Cache, Storage: root, GCEvery: cfg.GCEvery,
 		Daemons:  cfg.DaemonDir,
+		Seal:     seal,
 		LeaseTTL: cfg.LeaseTTL, SoftStop: cfg.SoftStop, HardStop: cfg.HardStop,
 		TurnConcurrency: cfg.TurnConcurrency, MemoryBudget: int64(cfg.MemoryBudget),
 		Monitor: cfg.Monitor, Tracer: tracer,

@@ -40,5 +40,13 @@
 //
 //	GET /standin/requests   POST /standin/scripts   GET /standin/held/NAME   POST /standin/release/NAME
 //
+// # Accounts
+//
+// It also plays an issuer of account tokens: device codes at /api/accounts/deviceauth, tokens at /oauth/token, and
+// POST /backend-api/codex/responses, a door that opens for the newest access token only. [Server.Approve] is the person
+// who types in a code, [Server.Revoke] and [Server.Forget] end tokens. Over HTTP:
+//
+//	POST /standin/approve/CODE   POST /standin/revoke
+//
 // The byte streams are files in fixtures/. Nothing here is shared with the decoders that it tests.
 package standin

@@ -61,8 +61,8 @@ func (r *response) last() (said, role string) {
 // openai is the dialect of errors that goes with the Responses API.
 var openai = dialect{folder: "responses/"}
 
-// respond answers POST /responses.
-func (s *Server) respond(w http.ResponseWriter, r *http.Request) {
+// respond answers POST /responses of who is known.
+func (s *Server) respond(w http.ResponseWriter, r *http.Request, known bool) {
 	content, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		return // the client left
@@ -70,7 +70,7 @@ func (s *Server) respond(w http.ResponseWriter, r *http.Request) {
 	number := s.note(w, r, content)
 	var c response
 	switch {
-	case s.options.Key != "" && r.Header.Get("Authorization") != "Bearer "+s.options.Key:
+	case !known:
 		openai.refuse(w, 401, "401")
 		return
 	case json.Unmarshal(content, &c) != nil || len(c.Input) == 0 || !c.Stream:

@@ -16,12 +16,15 @@ import (
 type Options struct {
 	Key  string        // the only key that is let in; any when empty
 	Pace time.Duration // wait before each event of a stream, unless a script says otherwise
+
+	TokenTTL time.Duration // of access tokens; 0: ten days
 }
 
 // Server is the stand-in. Its methods may be called from any goroutine.
 type Server struct {
 	options Options
 	mux     *http.ServeMux
+	issuer  issuer
 
 	mu       sync.Mutex
 	requests []Request
@@ -49,8 +52,12 @@ func New(options Options) *Server {
 	s.mux.HandleFunc("POST /chat/completions", s.complete(deepseek))
 	s.mux.HandleFunc("POST /v1/chat/completions", s.complete(deepseek))
 	s.mux.HandleFunc("POST /minimax/v1/chat/completions", s.complete(minimax))
-	s.mux.HandleFunc("POST /responses", s.respond)
-	s.mux.HandleFunc("POST /v1/responses", s.respond)
+	respond := func(w http.ResponseWriter, r *http.Request) {
+		s.respond(w, r, s.options.Key == "" || r.Header.Get("Authorization") == "Bearer "+s.options.Key)
+	}
+	s.mux.HandleFunc("POST /responses", respond)
+	s.mux.HandleFunc("POST /v1/responses", respond)
+	s.serveLogins()
 	s.mux.HandleFunc("GET /standin/requests", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(s.Requests())

@@ -20,8 +20,8 @@
 //
 // # Invariants
 //
-//   - The key is in no message: the thread's configuration names the broker of this one child. What a user wrote is
-//     written as it is; in the one message that is filled, no brace of his can open a placeholder.
+//   - The key, or an account's token, is in no message: the thread's configuration names the broker of this one child.
+//     What a user wrote is written as it is; in the one message that is filled, no brace of his can open a placeholder.
 //   - Codex asks the provider once per response: its retries are off, and every failure is a class for the worker.
 //   - A message that no item/completed confirmed is taken back (message.retracted): codex has dropped it too.
 //   - Usage is what codex notes per response, by the response's id, and never a sum of its running totals.

@@ -104,6 +104,21 @@ end $$;
 comment on function towpath.login_poll(bytea, text, interval) is
 'Takes a device flow to poll its provider: for one holder at a time, as long as the hold lasts; the same holder again extends it.';
 
+create or replace function towpath.login_offer(key bytea, verification_url text, user_code text) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
+declare
+  f towpath.login_flow;
+begin
+  if coalesce(length(verification_url), 0) not between 1 and 2000 or coalesce(length(user_code), 0) not between 1 and 100 then
+    perform towpath.fail('TW400', 'verification_url is not 1 to 2000 characters, or user_code not 1 to 100');
+  end if;
+  f := towpath.live_login('device', key);
+  update towpath.login_flow x set verification_url = login_offer.verification_url, user_code = login_offer.user_code where x.kind = 'device' and x.key = f.key;
+end $$;
+comment on function towpath.login_offer(bytea, text, text) is
+'Shows, in view login_flows, where the person who logs in goes and the code to type in there.';
+
 create or replace function towpath.login_unpoll(key bytea, holder text) returns boolean
 language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
   with freed as (update towpath.login_flow x set poller = null, poll_until = null
@@ -152,6 +167,7 @@ comment on function towpath.login_expire() is 'Removes login flows that have exp
 
 create or replace view towpath.login_flows as
   select f.kind, encode(f.key, 'hex') as key, f.target, f.provider, f.redirect_uri, f.created_at, f.expires_at,
-         f.poller, f.poll_until, encode(substring(f.secret from 2 for 4), 'hex') as sealed_with, f.spent_at
+         f.poller, f.poll_until, encode(substring(f.secret from 2 for 4), 'hex') as sealed_with, f.spent_at,
+         f.verification_url, f.user_code
   from towpath.login_flow f;
-comment on view towpath.login_flows is 'Logins under way, without their secrets; sealed_with names the key that they are encrypted with.';
+comment on view towpath.login_flows is 'Logins under way, without their secrets: a device''s with where to go and the code to type in; sealed_with names the key that they are encrypted with.';

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/towpath/towpath/hostabi"
 )
 
@@ -23,6 +25,8 @@ import (
 type Brokered struct {
 	URL    string `toml:"url"`    // what the broker's own URL stands for, as in "https://api.example.com/v1"
 	Secret string `toml:"secret"` // the bearer token that the broker puts in
+	// Headers are put in too, in place of the child's own of these names. A value may hold {{secret:NAME}}.
+	Headers map[string]string `toml:"headers"`
 }
 
 // Broker is a door on loopback for one child: a request that carries the door's token goes on to the one place that the
@@ -58,6 +62,20 @@ func (c *Client) CheckBroker(to Brokered) error {
 		return fmt.Errorf("broker: %w", err)
 	case !slices.Contains(r.permit.Secrets, to.Secret):
 		return fmt.Errorf(`broker: secret %s is not bound to %s: add it to that host's permit, as in secrets = ["%s"]`, to.Secret, o, to.Secret)
+	}
+	for name, value := range to.Headers {
+		key := http.CanonicalHeaderKey(name)
+		if !httpguts.ValidHeaderFieldName(name) || key == "Authorization" || slices.Contains(owned, key) {
+			return fmt.Errorf("broker: headers: %.64q cannot be put in", name)
+		}
+		if _, err := Fill(value, func(secret string) (string, error) {
+			if !slices.Contains(r.permit.Secrets, secret) {
+				return "", fmt.Errorf(`secret %.64q is not bound to %s`, secret, o)
+			}
+			return "", nil
+		}); err != nil {
+			return fmt.Errorf("broker: headers: %s: %w", name, err)
+		}
 	}
 	return nil
 }
@@ -114,7 +132,14 @@ func (b *Broker) serve(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusUnauthorized, "this door opens for one child, by its token")
 		return
 	}
-	resp, err := b.pass(r)
+	body, err := io.ReadAll(io.LimitReader(r.Body, hostabi.MaxRequest+1)) // Open refuses what is over the limit
+	if err != nil {
+		panic(http.ErrAbortHandler) // the child is gone
+	}
+	resp, err := b.pass(r, body)
+	if err == nil && resp.StatusCode == http.StatusUnauthorized {
+		resp, err = b.renewed(r, body, resp)
+	}
 	if err != nil && r.Context().Err() != nil {
 		panic(http.ErrAbortHandler) // the child, or the door, is gone
 	}
@@ -158,8 +183,27 @@ func (b *Broker) hear(status int, header http.Header) {
 	}
 }
 
+// renewed sends a request once more that was refused for its token, if a login gives another one. The server has done
+// nothing for the first.
+func (b *Broker) renewed(r *http.Request, body []byte, refused *http.Response) (*http.Response, error) {
+	used, err := b.client.secrets.Value(r.Context(), b.to.Secret)
+	if err != nil {
+		return refused, nil
+	}
+	_, another, err := b.client.secrets.Renew(r.Context(), b.to.Secret, used)
+	switch {
+	case err != nil:
+		refused.Body.Close()
+		return nil, Refusal(err)
+	case !another:
+		return refused, nil
+	}
+	refused.Body.Close()
+	return b.pass(r, body)
+}
+
 // pass sends the child's request on. Of its header only what is between the child and the server goes along.
-func (b *Broker) pass(r *http.Request) (*http.Response, error) {
+func (b *Broker) pass(r *http.Request, body []byte) (*http.Response, error) {
 	at := r.URL.EscapedPath()
 	if at != path.Clean(at) || strings.Contains(at, "%") {
 		return nil, hostabi.Errorf(hostabi.EINVAL, "the path %.100q is not plain", at)
@@ -167,19 +211,18 @@ func (b *Broker) pass(r *http.Request) (*http.Response, error) {
 	if r.URL.RawQuery != "" {
 		at += "?" + r.URL.RawQuery
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, hostabi.MaxRequest+1)) // Open refuses what is over the limit
-	if err != nil {
-		return nil, err
+	headers := map[string]string{"Authorization": "Bearer " + placeholderOpen + b.to.Secret + placeholderClose}
+	own := map[string]bool{"Authorization": true, "Cookie": true}
+	for name, value := range b.to.Headers {
+		headers[name], own[http.CanonicalHeaderKey(name)] = value, true
 	}
 	extra := http.Header{}
 	for name, values := range r.Header {
-		if name != "Authorization" && name != "Cookie" && !slices.Contains(owned, name) {
+		if !own[name] && !slices.Contains(owned, name) {
 			extra[name] = values
 		}
 	}
-	head := hostabi.HTTPHead{Method: r.Method, URL: b.to.URL + at,
-		Headers: map[string]string{"Authorization": "Bearer " + placeholderOpen + b.to.Secret + placeholderClose}}
-	return b.client.Open(r.Context(), head, body, extra)
+	return b.client.Open(r.Context(), hostabi.HTTPHead{Method: r.Method, URL: b.to.URL + at, Headers: headers}, body, extra)
 }
 
 // stream copies bytes as they come.

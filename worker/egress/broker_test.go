@@ -2,6 +2,7 @@ package egress
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -9,7 +10,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/towpath/towpath/hostabi"
 )
@@ -177,17 +180,84 @@ func TestABrokersEndEndsWhatGoesThroughIt(t *testing.T) {
 func TestABrokerNeedsAPermit(t *testing.T) {
 	b, _ := door(t, func(http.ResponseWriter, *http.Request) {}, nil)
 	good := b.to.URL
-	for to, fix := range map[Brokered]string{
-		{good + "/", "KEY"}:                       "slash",
-		{good + "?a=b", "KEY"}:                    "query",
-		{good, "OTHER"}:                           `secrets = ["OTHER"]`,
-		{"https://api.example.com/v1", "KEY"}:     "[[http]] host",
-		{"http://service.test:1/v1", "KEY"}:       "not permitted",
-		{"ftp://service.test/v1", "KEY"}:          "scheme",
-		{strings.Replace(good, "/v1", "", 1), ""}: "not bound",
+	for _, c := range []struct {
+		to  Brokered
+		fix string
+	}{
+		{Brokered{URL: good + "/", Secret: "KEY"}, "slash"},
+		{Brokered{URL: good + "?a=b", Secret: "KEY"}, "query"},
+		{Brokered{URL: good, Secret: "OTHER"}, `secrets = ["OTHER"]`},
+		{Brokered{URL: "https://api.example.com/v1", Secret: "KEY"}, "[[http]] host"},
+		{Brokered{URL: "http://service.test:1/v1", Secret: "KEY"}, "not permitted"},
+		{Brokered{URL: "ftp://service.test/v1", Secret: "KEY"}, "scheme"},
+		{Brokered{URL: strings.Replace(good, "/v1", "", 1)}, "not bound"},
+		{Brokered{URL: good, Secret: "KEY", Headers: map[string]string{"x-account": "{{secret:OTHER}}"}}, `"OTHER" is not bound`},
+		{Brokered{URL: good, Secret: "KEY", Headers: map[string]string{"authorization": "Basic x"}}, "cannot be put in"},
+		{Brokered{URL: good, Secret: "KEY", Headers: map[string]string{"a b": "x"}}, "cannot be put in"},
+		{Brokered{URL: good, Secret: "KEY", Headers: map[string]string{"x": "{{secret:KEY"}}, "not closed"},
 	} {
+		to, fix := c.to, c.fix
 		if err := b.client.CheckBroker(to); err == nil || !strings.Contains(err.Error(), fix) {
 			t.Errorf("%v: %v, want %s", to, err, fix)
 		}
+	}
+}
+
+// What a login gives is renewed when the server refuses it, once, and then what the server says counts.
+func TestABrokerRenewsALogin(t *testing.T) {
+	var takes atomic.Value
+	takes.Store("token-of-login-2")
+	var bodies, accounts []string
+	b, _ := door(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		bodies, accounts = append(bodies, string(body)), append(accounts, strings.Join(r.Header["X-Account"], "+"))
+		if r.Header.Get("Authorization") != "Bearer "+takes.Load().(string) {
+			w.WriteHeader(401)
+		}
+	}, nil)
+	secrets, err := NewSecrets(map[string]Source{"KEY": {Login: LoginToken}, "ACCOUNT": {Login: LoginAccount}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	issued := 1
+	secrets.Keep(func(_ context.Context, field, stale string) (string, time.Time, error) {
+		if field == LoginAccount {
+			return "account-of-login", time.Now().Add(time.Hour), nil
+		}
+		if now := fmt.Sprint("token-of-login-", issued); stale == now {
+			issued++
+		}
+		return fmt.Sprint("token-of-login-", issued), time.Now().Add(time.Hour), nil
+	})
+	for _, e := range b.client.routes {
+		e.permit.Secrets = append(e.permit.Secrets, "ACCOUNT")
+	}
+	b.client.secrets = secrets
+	b.to.Headers = map[string]string{"x-account": "{{secret:ACCOUNT}}"}
+	ask := func() int {
+		t.Helper()
+		status, _, err := through(t, b, "POST", "/say", "words", func(r *http.Request) { r.Header.Set("X-Account", "the child's own") })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return status
+	}
+	if status := ask(); status != 200 || len(bodies) != 2 || issued != 2 {
+		t.Errorf("status %d, requests %q, %d issued", status, bodies, issued)
+	}
+	takes.Store("nobody")
+	if status := ask(); status != 401 || len(bodies) != 4 || issued != 3 {
+		t.Errorf("status %d, requests %q, %d issued", status, bodies, issued)
+	}
+	for i := range bodies {
+		if bodies[i] != "words" || accounts[i] != "account-of-login" {
+			t.Errorf("request %d: %q of %q", i, bodies[i], accounts[i])
+		}
+	}
+	// No login is kept here: the child is told so.
+	secrets.Keep(nil)
+	secrets.entries["KEY"].loaded = false
+	if status := ask(); status != 502 || len(bodies) != 4 {
+		t.Errorf("status %d", status)
 	}
 }

@@ -23,7 +23,8 @@
 //     through the same checks.
 //
 //   - Nothing is sent twice: net/http's own repeat of a request on a broken connection is off. Who retries is
-//     the guest, in the open.
+//     the guest, in the open. One exception: what a server refused as 401 goes again, once, through a broker
+//     whose login gives another token.
 //
 //   - A secret's value is in the outgoing header and nowhere else: not in an error, a log, a response's body or
 //     head. The server is asked for an unencoded answer and an encoded one is refused, because a value inside

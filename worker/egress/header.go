@@ -3,6 +3,7 @@ package egress
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -80,11 +81,21 @@ func (c *Client) secretFor(ctx context.Context, r *route, name string) (string, 
 	case ctx.Err() != nil:
 		return "", context.Cause(ctx)
 	case err != nil:
-		return "", hostabi.Errorf(hostabi.EIO, "%v", err)
+		return "", Refusal(err)
 	case !httpguts.ValidHeaderFieldValue(value):
 		return "", hostabi.Errorf(hostabi.EIO, "secret %s holds a control character, which no header can carry", name)
 	}
 	return value, nil
+}
+
+// Refusal is what a guest is told of a secret that cannot be had: EIO, unless the source says that trying again is in vain.
+func Refusal(err error) error {
+	code := hostabi.EIO
+	var own *hostabi.Error
+	if errors.As(err, &own) {
+		code = own.Code
+	}
+	return &hostabi.Error{Code: code, Message: err.Error()}
 }
 
 const (

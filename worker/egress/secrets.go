@@ -35,20 +35,24 @@ type Source struct {
 	Env     string   // an environment variable of the worker, read once
 	File    string   // a file's content without its last line end, read again when the file changes
 	Command []string // a program's output likewise, without a shell; run again after five minutes
+	Login   string   // a field of the profile's login, see Vault
 }
 
 func (s Source) check() error {
 	n := 0
-	for _, given := range []bool{s.Env != "", s.File != "", len(s.Command) > 0} {
+	for _, given := range []bool{s.Env != "", s.File != "", len(s.Command) > 0, s.Login != ""} {
 		if given {
 			n++
 		}
 	}
 	if n != 1 {
-		return errors.New("name exactly one source: env, file or command")
+		return errors.New("name exactly one source: env, file, command or login")
 	}
 	if len(s.Command) > 0 && s.Command[0] == "" {
 		return errors.New("command has no program")
+	}
+	if s.Login != "" && s.Login != LoginToken && s.Login != LoginAccount {
+		return fmt.Errorf("login %.64q: write %s or %s", s.Login, LoginToken, LoginAccount)
 	}
 	return nil
 }
@@ -57,6 +61,7 @@ func (s Source) check() error {
 // form. It is safe for concurrent use.
 type Secrets struct {
 	entries map[string]*entry
+	vault   Vault // of the profile's login; nil: none is kept
 
 	mu      sync.Mutex // guards seen
 	seen    map[string][]string
@@ -70,7 +75,7 @@ type entry struct {
 	value   string
 	loaded  bool
 	stamp   stamp     // of a file
-	expires time.Time // of a command's output
+	expires time.Time // of a command's output, or of a login's field
 }
 
 // stamp tells a changed file.
@@ -114,14 +119,12 @@ func (s *Secrets) Value(ctx context.Context, name string) (string, error) {
 	if e == nil {
 		return "", fmt.Errorf("secret %s has no source: add [secrets.%s]", name, name)
 	}
-	select {
-	case e.turn <- struct{}{}:
-		defer func() { <-e.turn }()
-	case <-ctx.Done():
-		return "", context.Cause(ctx)
+	if err := e.enter(ctx); err != nil {
+		return "", err
 	}
+	defer e.leave()
 	before, had := e.value, e.loaded
-	if err := e.refresh(ctx); err != nil {
+	if err := e.refresh(ctx, s.vault); err != nil {
 		return "", fmt.Errorf("secret %s: %w", name, err)
 	}
 	if !had || e.value != before {
@@ -129,6 +132,17 @@ func (s *Secrets) Value(ctx context.Context, name string) (string, error) {
 	}
 	return e.value, nil
 }
+
+func (e *entry) enter(ctx context.Context) error {
+	select {
+	case e.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (e *entry) leave() { <-e.turn }
 
 // remember makes the value one that is scrubbed.
 func (s *Secrets) remember(name, value string) {
@@ -159,13 +173,13 @@ func (s *Secrets) Redact(p []byte) []byte { return s.Scrubber().Scrub(p, true) }
 
 // refresh reads the source unless what is known of it is fresh. A source that fails yields no value: the one before
 // may have been revoked.
-func (e *entry) refresh(ctx context.Context) error {
+func (e *entry) refresh(ctx context.Context, vault Vault) error {
 	fresh, err := e.fresh()
 	if err != nil || fresh {
 		return err
 	}
 	e.loaded, e.value = false, ""
-	raw, err := e.read(ctx)
+	raw, err := e.read(ctx, vault)
 	if err != nil {
 		return err
 	}
@@ -191,8 +205,12 @@ func (e *entry) fresh() (bool, error) {
 	}
 }
 
-func (e *entry) read(ctx context.Context) ([]byte, error) {
+func (e *entry) read(ctx context.Context, vault Vault) ([]byte, error) {
 	switch {
+	case e.source.Login != "":
+		value, until, err := vault.value(ctx, e.source.Login, "")
+		e.expires = until
+		return []byte(value), err
 	case e.source.Env != "":
 		v, ok := os.LookupEnv(e.source.Env)
 		if !ok {

@@ -98,7 +98,7 @@ func (r *Registry) fetch(ctx context.Context, f file) (*Profile, error) {
 		return nil, fmt.Errorf("module %.12s is damaged in the database: run `worker plugin add` with its file", digest)
 	}
 	f.wasm = wasm
-	return newProfile(ctx, r.load, f, r.log)
+	return newProfile(ctx, r.load, f, r.log, r.vaults)
 }
 
 // kept is how many modules that are not the present ones stay loaded for turns that began with them.

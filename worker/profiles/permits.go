@@ -21,6 +21,7 @@ type Permits struct {
 	HTTP    []HTTP
 	Proc    []Proc
 	Secrets map[string]egress.Source
+	Login   *egress.Login // where secrets with a login come from; nil: nowhere
 	Limits  Limits
 	Config  json.RawMessage // an object, for the guest
 }
@@ -36,6 +37,7 @@ type rawPermits struct {
 	HTTP    []rawHTTP            `toml:"http"`
 	Proc    []rawProc            `toml:"proc"`
 	Secrets map[string]rawSource `toml:"secrets"`
+	Login   *rawLogin            `toml:"login"`
 	Limits  rawLimits            `toml:"limits"`
 	Config  map[string]any       `toml:"config"`
 }
@@ -63,6 +65,13 @@ type rawSource struct {
 	Env     string   `toml:"env"`
 	File    string   `toml:"file"`
 	Command []string `toml:"command"`
+	Login   string   `toml:"login"`
+}
+
+type rawLogin struct {
+	Issuer   string `toml:"issuer"`
+	ClientID string `toml:"client_id"`
+	Private  bool   `toml:"private"`
 }
 
 // ParsePermits reads a permit file; name is for messages. It looks at the text alone: commands and root
@@ -89,6 +98,16 @@ func parsePermits(text []byte) (Permits, error) {
 	p := Permits{Secrets: make(map[string]egress.Source), Config: json.RawMessage("{}")}
 	for name, s := range raw.Secrets {
 		p.Secrets[name] = egress.Source(s)
+		if s.Login != "" && raw.Login == nil {
+			return Permits{}, fmt.Errorf("secret %s is of a login: add [login] with issuer and client_id", name)
+		}
+	}
+	if raw.Login != nil {
+		l := egress.Login(*raw.Login)
+		if err := l.Check(); err != nil {
+			return Permits{}, fmt.Errorf("login: %w", err)
+		}
+		p.Login = &l
 	}
 	for i, h := range raw.HTTP {
 		one, err := h.permit()

@@ -141,6 +141,13 @@ func TestPermitFilesThatAreRefused(t *testing.T) {
 		{"[secrets.KEY]\nenv=\"A\"\nfile=\"b\"", "exactly one source"},
 		{"[secrets.a-b]\nenv=\"A\"", "letters, digits"},
 
+		{"[secrets.KEY]\nlogin=\"access_token\"", "add [login] with issuer and client_id"},
+		{"[login]\nissuer=\"https://a.example\"\nclient_id=\"x\"\n[secrets.KEY]\nlogin=\"password\"", `login "password": write access_token or account`},
+		{"[login]\nissuer=\"https://a.example\"", "login: client_id is missing"},
+		{"[login]\nissuer=\"a.example\"\nclient_id=\"x\"", "login: issuer \"a.example\": write a URL"},
+		{"[login]\nissuer=\"http://a.example\"\nclient_id=\"x\"", "private = true"},
+		{"[login]\nissuer=\"https://a.example/x\"\nclient_id=\"x\"", "without a path"},
+
 		{"[limits]\nmemory_mb = 5000", "limits.memory_mb: 5000 is out of range: write a number from 1 to 4096"},
 		{"[limits]\nmemory_mb = -1", "limits.memory_mb"},
 		{"[limits]\nmemory_mb = \"64\"", "limits.memory_mb"},
@@ -285,4 +292,25 @@ func FuzzPermits(f *testing.F) {
 			t.Fatalf("limits are %+v", p.Limits)
 		}
 	})
+}
+
+// The permit files that are shipped are read as they are, each setting known.
+func TestShippedPermitsAreSound(t *testing.T) {
+	files, err := filepath.Glob("../../plugins/*/*.toml")
+	if err != nil || len(files) < 4 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := ParsePermits(file, text)
+		if err != nil {
+			t.Error(err)
+		}
+		if account := filepath.Base(file) == "chatgpt.toml"; account != (p.Login != nil) {
+			t.Errorf("%s: login %v", file, p.Login)
+		}
+	}
 }

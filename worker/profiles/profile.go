@@ -25,6 +25,9 @@ type Module interface {
 // Loader makes a Module of a file's bytes. Its errors reach a person and should name the fix.
 type Loader func(ctx context.Context, wasm []byte, limits Limits) (Module, error)
 
+// Vaults makes the vault of a profile's login.
+type Vaults func(l egress.Login, profile string) egress.Vault
+
 // Profile is a backend as it stood when a turn took it. Its fields do not change.
 type Profile struct {
 	Name     string
@@ -42,7 +45,7 @@ type Profile struct {
 }
 
 // newProfile loads what was read. The error names the fix.
-func newProfile(ctx context.Context, load Loader, f file, log *slog.Logger) (*Profile, error) {
+func newProfile(ctx context.Context, load Loader, f file, log *slog.Logger, vault Vaults) (*Profile, error) {
 	permits, err := f.parse()
 	if err != nil {
 		return nil, err
@@ -50,6 +53,9 @@ func newProfile(ctx context.Context, load Loader, f file, log *slog.Logger) (*Pr
 	client, secrets, err := permits.network()
 	if err != nil {
 		return nil, err
+	}
+	if permits.Login != nil && vault != nil {
+		secrets.Keep(vault(*permits.Login, f.name))
 	}
 	module, err := load(ctx, f.wasm, permits.Limits)
 	if err != nil {
@@ -144,5 +150,5 @@ func Load(ctx context.Context, load Loader, name string, wasm []byte, from strin
 		return nil, errName
 	}
 	f := file{name: name, path: name + wasmSuffix, wasm: wasm, toml: permits, permitsFrom: from}
-	return newProfile(ctx, load, f, slog.Default())
+	return newProfile(ctx, load, f, slog.Default(), nil)
 }

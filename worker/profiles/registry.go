@@ -15,6 +15,7 @@ type Registry struct {
 	log  *slog.Logger
 
 	catalog Catalog // nil: the folder alone says what is served
+	vaults  Vaults  // nil: no login is kept
 
 	scanning sync.Mutex          // one Scan at a time; guards what follows
 	refused  map[string]refusal  // by path: modules that the loader refused
@@ -66,6 +67,9 @@ func New(load Loader, log *slog.Logger) *Registry {
 
 // Share makes all nodes of a catalog serve the same profiles. Call it before the first Scan.
 func (r *Registry) Share(c Catalog) { r.catalog = c }
+
+// Keep tells where the logins of profiles are kept. Call it before the first Scan.
+func (r *Registry) Keep(v Vaults) { r.vaults = v }
 
 // present gives the profile that is served, or nil.
 func (r *Registry) present(name string) *Profile {

@@ -121,7 +121,7 @@ func (s *scan) file(ctx context.Context, path string) (served bool, err error) {
 		return false, before.err
 	}
 	wasm := f.wasm
-	p, err := newProfile(ctx, s.load, f, s.log)
+	p, err := newProfile(ctx, s.load, f, s.log, s.vaults)
 	if err == nil && s.catalog != nil {
 		if err = s.share(ctx, p, wasm, e, changed); err != nil {
 			p.Release()
