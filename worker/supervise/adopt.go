@@ -82,8 +82,10 @@ func (d *Daemons) takeOver(ctx context.Context, o store.Orphan) (*keeper, error)
 			reason = "the machine was restarted"
 		}
 		killTagged(o.ID)
-		_, err := d.Store.ExitDaemon(ctx, k.own, store.DaemonExit{Reason: reason, Refund: over || o.PID == nil})
-		d.Logger.Info("daemon ended unseen", "daemon", o.Name, "process", o.ID, "reason", reason)
+		status, err := d.Store.ExitDaemon(ctx, k.own, store.DaemonExit{Reason: reason, Refund: over || o.PID == nil})
+		if err == nil {
+			d.ended(o.Name, o.ID, status, reason)
+		}
 		return nil, err
 	}
 	k.child = child

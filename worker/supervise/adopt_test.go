@@ -20,7 +20,8 @@ import (
 	"github.com/towpath/towpath/store"
 )
 
-// A worker is killed with twenty daemons, at work and just being started: the next one has all of them, once.
+// A worker is killed with twenty daemons, at work and just being started: the next one has all of them, once. One more ends
+// before anybody looks.
 //
 // feature: B14
 func TestTheDaemonsOfAKilledWorkerAreAdopted(t *testing.T) {
@@ -30,6 +31,7 @@ func TestTheDaemonsOfAKilledWorkerAreAdopted(t *testing.T) {
 	for i := range n {
 		y.spec(fmt.Sprint("d", i), sh(`while :; do sleep 0.1; done`, `, "outlives": true`))
 	}
+	y.spec("d-ends", sh(`while :; do sleep 0.1; done`, `, "outlives": true`))
 	y.spec("dies", sh(`while :; do sleep 0.1; done`, `, "outlives": false`))
 	program, err := os.Executable()
 	y.ok(err)
@@ -41,29 +43,27 @@ func TestTheDaemonsOfAKilledWorkerAreAdopted(t *testing.T) {
 	for i := range n {
 		pids[fmt.Sprint("d", i)] = *y.state(fmt.Sprint("d", i), "running").PID
 	}
+	y.state("d-ends", "running")
 	guardedPID := *y.state("dies", "running").PID
 	y.ok(worker.Process.Kill())
 	worker.Wait()
-	// One of them was killed before its row was written, one ends while nobody looks.
+	// One of them was killed before its row was written.
 	_, err = y.pool.Exec(t.Context(), `update towpath.child set pid = null, pid_start = null, started_at = null, ready_at = null
 		where process_no = (select no from towpath.process where definition = 'd3')`)
 	y.ok(err)
-	killTagged(*y.seen("d4").Process)
 	// And of one even the PID file was not written.
 	_, err = y.pool.Exec(t.Context(), `update towpath.child set pid = null, pid_start = null, started_at = null, ready_at = null
 		where process_no = (select no from towpath.process where definition = 'd5')`)
 	y.ok(err)
 	y.ok(os.Remove(pidPath(filepath.Join(y.dir, "d5"))))
+	killTagged(*y.seen("d-ends").Process) // while nobody looks
 
 	// Its leases have not lapsed: what says that it is dead is the lock that it held.
 	y.node("next")
+	if d := y.state("d-ends", "restarting"); *d.LastEnd != "ended while its worker was gone" {
+		t.Errorf("%+v", d)
+	}
 	for name, pid := range pids {
-		if name == "d4" {
-			if d := y.state(name, "restarting"); *d.LastEnd != "ended while its worker was gone" {
-				t.Errorf("%+v", d)
-			}
-			continue
-		}
 		d := y.until(name, "adopted", func(d store.Daemon) bool { return d.State == "running" && d.Node != nil && *d.Node == "next" })
 		if *d.PID != pid || dead(pid) || *d.Restarts != 0 {
 			t.Errorf("%s: pid %d then %d, %d restarts", name, pid, *d.PID, *d.Restarts)
@@ -82,6 +82,9 @@ func TestTheDaemonsOfAKilledWorkerAreAdopted(t *testing.T) {
 		if all != 1 {
 			t.Errorf("%s runs %d times", name, all)
 		}
+	}
+	if len(pids) != n {
+		t.Errorf("%d were adopted, not %d", len(pids), n)
 	}
 	if !dead(guardedPID) {
 		t.Error("what dies with its worker lives")

@@ -348,6 +348,7 @@ func TestAWriteToADeafCommandEndsWithItsContext(t *testing.T) {
 	writing.Wait()
 }
 
+// feature: C12
 func TestAChildThatIsNotFedEnds(t *testing.T) {
 	s := shell(families["deaf to TERM"])
 	s.Feed = 200 * time.Millisecond
@@ -360,6 +361,7 @@ func TestAChildThatIsNotFedEnds(t *testing.T) {
 	c.Feed(time.Hour) // too late, and harmless
 }
 
+// feature: C12
 func TestAFedChildLives(t *testing.T) {
 	s := shell(`read line; exit 4`)
 	s.Feed = 3 * time.Second

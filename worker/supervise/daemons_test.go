@@ -115,6 +115,107 @@ func TestWhatCannotStartSaysSoAtOnce(t *testing.T) {
 	y.sound()
 }
 
+// What will not be started again is said by its events, its node's log, and a metric.
+//
+// feature: D70
+func TestAFailureIsLoud(t *testing.T) {
+	y := newYard(t)
+	d, _ := y.node("n")
+	y.spec("spent", sh("exit 3", `, "restarts": 0, "outlives": true`))
+	y.spec("missing", `{"command": "/nowhere/at-all"}`)
+	for name, reason := range map[string]string{"spent": `reason="exit 3"`, "missing": "no such file or directory"} {
+		id := y.start(d, name)
+		y.state(name, "failed")
+		line := ""
+		y.until(name, "logged", func(store.Daemon) bool {
+			for l := range strings.Lines(y.log.String()) {
+				if strings.Contains(l, "level=ERROR msg=\"daemon failed: it is not started again\" daemon="+name) {
+					line = l
+				}
+			}
+			return line != ""
+		})
+		if !strings.Contains(line, id) || !strings.Contains(line, reason) {
+			t.Errorf("%s is logged as %s", name, line)
+		}
+		var last string
+		y.ok(y.pool.QueryRow(t.Context(), "select e.type from towpath.event e join towpath.process p on p.no = e.process_no where p.id = $1 order by e.seq desc limit 1", id).Scan(&last))
+		if last != "process.failed" {
+			t.Errorf("%s: the last event is %s", name, last)
+		}
+	}
+	var failed int
+	y.ok(y.pool.QueryRow(t.Context(), `select value::int from towpath.gauges() where name = 'daemons' and labels ->> 'state' = 'failed'`).Scan(&failed))
+	if failed != 2 {
+		t.Errorf("the metric says that %d failed", failed)
+	}
+	y.sound()
+}
+
+// feature: C6
+func TestAChildThatCannotBeRecordedDoesNotRun(t *testing.T) {
+	y := newYard(t)
+	d, _ := y.node("n")
+	_, err := y.pool.Exec(t.Context(), `create function public.refuse() returns trigger language plpgsql as $$ begin raise exception 'the disk is full'; end $$;
+		create trigger refuse before update of pid on towpath.child for each row when (new.pid is not null) execute function public.refuse()`)
+	y.ok(err)
+	for _, outlives := range []string{"true", "false"} {
+		name := "d-" + outlives
+		y.spec(name, sh("while :; do sleep 0.1; done", `, "backoff_s": 60, "outlives": `+outlives))
+		id := y.start(d, name)
+		if now := y.state(name, "restarting"); !strings.Contains(*now.LastEnd, "the disk is full") || now.PID != nil {
+			t.Errorf("%+v", now)
+		}
+		if left := tagged(id); len(left) > 0 {
+			t.Errorf("%s: %v run", name, left)
+		}
+		if _, err := os.Stat(pidPath(filepath.Join(y.dir, name))); !os.IsNotExist(err) {
+			t.Errorf("%s left a PID file: %v", name, err)
+		}
+		if r, err := y.store.Runtime(t.Context(), store.Locator{ID: id}); err != nil || r != nil {
+			t.Errorf("%s left the record %+v, %v", name, r, err)
+		}
+	}
+	y.sound()
+}
+
+// Its files may grow so far and no further, as on a disk that is full: what it says is lost, what it said can be read, and
+// it goes on or ends as it likes. Nothing of ours writes to that disk but its PID file.
+//
+// feature: C9
+func TestADaemonThatFillsItsDisk(t *testing.T) {
+	y := newYard(t)
+	d, _ := y.node("n")
+	// ulimit counts blocks of 512 or of 1024 bytes, by shell. The signal that comes with a full limit is ignored: then
+	// a write fails, as on a full disk.
+	y.spec("goes-on", sh(`trap '' XFSZ; ulimit -f 64; yes 2>/dev/null; echo full >&2; while :; do sleep 0.1; done`, `, "outlives": true`))
+	y.start(d, "goes-on")
+	y.says("goes-on", Stderr, "full")
+	if now := y.seen("goes-on"); now.State != "running" || *now.Restarts != 0 {
+		t.Errorf("%+v", now)
+	}
+	if said := y.said("goes-on", Stdout); !strings.HasPrefix(said, "y\ny\n") || len(said) != 64*512 && len(said) != 64*1024 {
+		t.Errorf("it said %d bytes", len(said))
+	}
+	// Most programs end, which is the end of any other child.
+	y.spec("ends", sh(`ulimit -f 64; exec yes`, `, "outlives": true, "restarts": 0`))
+	y.start(d, "ends")
+	if now := y.state("ends", "failed"); now.ExitSignal == nil || *now.ExitSignal != "SIGXFSZ" || *now.FailureKind != "restarts_spent" {
+		t.Errorf("%+v", now)
+	}
+	// The next start, when there is room again, says more behind what was said.
+	_, err := y.store.StopDaemon(t.Context(), "goes-on", "", "")
+	y.ok(err)
+	before := y.state("goes-on", "stopped")
+	y.spec("goes-on", sh(`echo room; while :; do sleep 0.1; done`, `, "outlives": true`))
+	y.start(d, "goes-on")
+	y.says("goes-on", Stdout, "y\nroom\n")
+	if now := y.state("goes-on", "running"); *now.Process == *before.Process {
+		t.Error("it is the process of before")
+	}
+	y.sound()
+}
+
 // feature: B10
 func TestADaemonThatIgnoresTermIsKilled(t *testing.T) {
 	y := newYard(t)

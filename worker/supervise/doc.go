@@ -53,10 +53,14 @@
 //     the machine's boot together, or by the variable TOWPATH_PROCESS that it was started with.
 //   - What descends from a daemon is ended with it, also what has left its group: that variable finds it. A daemon that
 //     removes it from its environment, leaves its group and forks gets away.
+//     One look at all processes serves all daemons that are ending; other daemons' children are known and not read.
 //   - A port is kept by a unique row, for all workers of a machine, and seen to be free. Health counts only when a process
 //     of the daemon listens there.
 //   - Logs are bounded by holes at their head, so that numbers of bytes stay; what is said between two looks, a second
 //     apart, comes on top. The file system must know holes.
+//
+// A check that failed is repeated sooner, by the time that one may take: so a hang is found within as many intervals as it
+// takes failures in a row.
 //
 // Health is checked by a loop of the node, not by a River job: River moves scheduled jobs every five seconds, and a job
 // cannot be bound to a node. The job health_check of a node looks once a minute whether that loop looks; a client's

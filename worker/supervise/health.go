@@ -75,11 +75,10 @@ func (k *keeper) listens(port int) error {
 	case slices.Contains(sockets, k.socket):
 		return nil
 	}
-	for _, pid := range append([]int{k.child.PID()}, tagged(k.process)...) {
-		if holds(pid, sockets) {
-			k.socket = sockets[0]
-			return nil
-		}
+	// Mostly the child itself, so that nobody else need be looked for.
+	if holds(k.child.PID(), sockets) || slices.ContainsFunc(tagged(k.process), func(pid int) bool { return holds(pid, sockets) }) {
+		k.socket = sockets[0]
+		return nil
 	}
 	return fmt.Errorf("a stranger listens on port %d", port)
 }

@@ -194,11 +194,29 @@ func (k *keeper) refuse(ctx context.Context, why error) error {
 			if err != nil {
 				return err
 			}
-			return k.d.Store.Complete(ctx, k.own, store.Completion{Status: "failed", Outcome: outcome, Key: fmt.Sprintf("start %d", k.own.Fence), Kind: "start"})
+			if err := k.d.Store.Complete(ctx, k.own, store.Completion{Status: "failed", Outcome: outcome, Key: fmt.Sprintf("start %d", k.own.Fence), Kind: "start"}); err != nil {
+				return err
+			}
+			k.d.ended(k.name, k.process, "failed", why.Error())
+			return nil
 		}
 	}
-	_, err := k.d.Store.ExitDaemon(ctx, k.own, store.DaemonExit{Reason: "start: " + why.Error()})
+	reason := "start: " + why.Error()
+	status, err := k.d.Store.ExitDaemon(ctx, k.own, store.DaemonExit{Reason: reason})
+	if err == nil {
+		k.d.ended(k.name, k.process, status, reason)
+	}
 	return err
+}
+
+// ended logs the end of an attempt, loudly when it was the last one.
+func (d *Daemons) ended(name, process, status, reason string, more ...any) {
+	log := d.Logger.With("daemon", name, "process", process, "reason", reason, "status", status).With(more...)
+	if status == "failed" {
+		log.Error("daemon failed: it is not started again")
+	} else {
+		log.Info("daemon ended")
+	}
 }
 
 // leave has the keeper let go, or end what cannot live without this worker.
@@ -231,6 +249,7 @@ func (k *keeper) run() {
 		refund   bool      // it was not its fault
 		failures int       // in a row
 		probing  bool      // one is on its way
+		asked    time.Time // when that began
 		looked   time.Time // the newest wish for a check
 		ready    = k.ready
 		health   = "unknown"
@@ -251,7 +270,7 @@ func (k *keeper) run() {
 	}
 	probe := func() {
 		if !probing && k.spec.checked() {
-			probing = true
+			probing, asked = true, time.Now()
 			k.d.group.Go(k.probe)
 		}
 	}
@@ -302,6 +321,8 @@ func (k *keeper) run() {
 				health = "healthy"
 			} else if failures++; ready && failures >= k.spec.Failures {
 				health = "unhealthy"
+			} else if ready {
+				round.Reset(time.Until(asked.Add(k.again())))
 			}
 			if !ready && err == nil {
 				if err := k.d.Store.DaemonChild(ctx, k.owner(), k.child.PID(), k.child.Start(), true); err == nil {
@@ -333,6 +354,13 @@ func (k *keeper) pace(ready bool) time.Duration {
 	return time.Duration(k.spec.Interval)
 }
 
+// again is how long after a failed check began the next one begins: sooner by the time that a check may take, so that a
+// child that hangs is found to within as many intervals as it takes failures: from two on, and where a check may take up
+// to half an interval.
+func (k *keeper) again() time.Duration {
+	return time.Duration(max(k.spec.Interval-k.spec.Timeout, k.spec.Interval/2))
+}
+
 // finish records the end of a child. It goes on until the database has heard it, or says that it is nobody's business.
 func (k *keeper) finish(ctx context.Context, reason string, refund, silent bool) {
 	code, signal := k.child.Exit()
@@ -347,19 +375,14 @@ func (k *keeper) finish(ctx context.Context, reason string, refund, silent bool)
 		}
 	}
 	os.Remove(pidPath(k.dir))
-	log := k.d.Logger.With("daemon", k.name, "process", k.process, "pid", k.child.PID(), "reason", reason)
 	for wait := 50 * time.Millisecond; !silent; wait = min(2*wait, 5*time.Second) {
 		status, err := k.d.Store.ExitDaemon(ctx, k.owner(), store.DaemonExit{Reason: reason, Code: code, Signal: signal, Refund: refund})
 		if err == nil {
-			if status == "failed" {
-				log.Error("daemon failed: it is not started again", "status", status)
-			} else {
-				log.Info("daemon ended", "status", status)
-			}
+			k.d.ended(k.name, k.process, status, reason, "pid", k.child.PID())
 			break
 		}
 		if store.Refused(err) || !pause(ctx, wait) || wait > time.Second && k.d.stopping() {
-			log.Warn("a daemon's end is not recorded", "error", err)
+			k.d.Logger.Warn("a daemon's end is not recorded", "daemon", k.name, "process", k.process, "reason", reason, "error", err)
 			break
 		}
 	}

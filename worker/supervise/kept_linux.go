@@ -3,6 +3,7 @@ package supervise
 import (
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -18,6 +19,7 @@ type free struct {
 	fd      *os.File
 	left    chan struct{}
 	leave   sync.Once
+	ended   atomic.Bool
 	kill    sync.Once
 	mu      sync.Mutex // held to reap, and to signal by number
 	reaped  bool
@@ -69,13 +71,27 @@ func adoptChild(process string, pid int, start uint64) (*free, bool) {
 func watchFree(process string, pid int, start uint64, fd int, ours bool) *free {
 	unix.SetNonblock(fd, true)
 	c := &free{process: process, pid: pid, start: start, ours: ours, fd: os.NewFile(uintptr(fd), "pidfd"), left: make(chan struct{}), done: make(chan struct{})}
+	watched.Store(pid, c)
 	go c.attend()
 	return c
+}
+
+// watched are the free children of this worker, by number.
+var watched sync.Map
+
+// exists reports whether the number is still this child's, be it dead, so that nobody else can have it.
+func (c *free) exists() bool {
+	err := os.ErrClosed
+	if conn, connErr := c.fd.SyscallConn(); connErr == nil {
+		conn.Control(func(fd uintptr) { err = unix.PidfdSendSignal(int(fd), 0, nil, 0) })
+	}
+	return err == nil
 }
 
 // attend waits for the end without holding a thread, and leaves nothing of the child behind.
 func (c *free) attend() {
 	defer c.fd.Close()
+	defer watched.CompareAndDelete(c.pid, c)
 	ended := false
 	if conn, err := c.fd.SyscallConn(); err == nil {
 		conn.Read(func(fd uintptr) bool {
@@ -95,6 +111,7 @@ func (c *free) attend() {
 	if c.ours {
 		unix.Kill(-c.pid, unix.SIGKILL) // the dead leader keeps the number of its group
 	}
+	c.ended.Store(true)
 	killTagged(c.process)
 	if c.ours {
 		var status unix.WaitStatus

@@ -44,14 +44,14 @@ func TestALookIsNotSureOfWhoHasJustEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(c.Process.Pid) // a zombie: it may have forked after the numbers were read
-	s := &survey{process: "nobody"}
-	if found, sure := s.look(); sure || len(found) > 0 || !s.dead[c.Process.Pid] {
+	s, nobody := &survey{}, map[string]bool{"nobody": true}
+	if found, sure := s.look(nobody); sure || len(found) > 0 || !s.dead[c.Process.Pid] {
 		t.Errorf("found %v, sure %v, dead %v", found, sure, s.dead)
 	}
 	if err := c.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	if s.look(); s.dead[c.Process.Pid] {
+	if s.look(nobody); s.dead[c.Process.Pid] {
 		t.Error("who was reaped is dead still")
 	}
 	if ended, starting := silent(os.Getpid()); ended || starting {
@@ -70,5 +70,53 @@ func TestALookIsNotSureOfWhoHasJustEnded(t *testing.T) {
 	}
 	if ended {
 		t.Error("one without an environment is said to have ended")
+	}
+}
+
+// Whether a process lives is seen, not tried: as an ordinary user nobody may signal the first one.
+//
+// feature: C9
+func TestWhoMayNotBeSignalledIsAlive(t *testing.T) {
+	start, alive := startOf(1)
+	if !alive {
+		t.Fatal("the first process is dead")
+	}
+	c, ok := adoptChild("nobody", 1, start)
+	if !ok {
+		t.Fatal("the first process is taken for dead")
+	}
+	c.Leave()
+	if _, ok := adoptChild("nobody", 1, start+1); ok {
+		t.Error("a process that was started at another time is taken for it")
+	}
+}
+
+// A thousand daemons that end together are looked for together, and each one's descendants end.
+func TestManyEndAtOnce(t *testing.T) {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	var children []*free
+	for i := range 50 {
+		id := fmt.Sprintf("many-%d-%d", os.Getpid(), i)
+		c, err := launch(id, "/bin/sh", []string{"-c", "(setsid sleep 1000 & ); exec sleep 1000"}, "/", []string{tag + "=" + id, "PATH=/usr/bin:/bin"}, null, null)
+		if err != nil {
+			t.Fatal(err)
+		}
+		children = append(children, c)
+	}
+	for _, c := range children {
+		c.Kill(0)
+	}
+	for _, c := range children {
+		<-c.Done()
+		if left := tagged(c.process); len(left) > 0 {
+			t.Errorf("%s left %v", c.process, left)
+		}
+		if c.exists() {
+			t.Errorf("%s is not reaped", c.process)
+		}
 	}
 }

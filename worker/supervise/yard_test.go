@@ -6,10 +6,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,12 +26,31 @@ type yard struct {
 	pool  *pgxpool.Pool
 	store *store.Store
 	dir   string
+	log   *heard // of the nodes
+}
+
+// heard is what nodes have logged.
+type heard struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (h *heard) Write(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.text.Write(p)
+}
+
+func (h *heard) String() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.text.String()
 }
 
 func newYard(t testing.TB) *yard {
 	t.Helper()
 	pool := queuetest.Pool(t)
-	return &yard{TB: t, pool: pool, store: store.New(pool), dir: t.TempDir()}
+	return &yard{TB: t, pool: pool, store: store.New(pool), dir: t.TempDir(), log: &heard{}}
 }
 
 func (y *yard) ok(err error) {
@@ -48,7 +67,7 @@ func (y *yard) node(name string) (d *Daemons, stop func()) {
 	_, err := y.store.StartNode(y.Context(), n, "v", "h", os.Getpid(), []string{"lifecycle"})
 	y.ok(err)
 	// Pooled: it asks by itself, since nobody listens for it here.
-	d, err = NewDaemons(DaemonConfig{Store: y.store, Node: n, TTL: 3 * time.Second, Dir: y.dir, Pooled: true, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	d, err = NewDaemons(DaemonConfig{Store: y.store, Node: n, TTL: 3 * time.Second, Dir: y.dir, Pooled: true, Logger: slog.New(slog.NewTextHandler(y.log, nil))})
 	y.ok(err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
