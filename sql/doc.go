@@ -81,6 +81,7 @@
 // locked by append and poll alone, by number; the next turn of a session has a higher number than the one before it.
 // A profile's row is locked by those alone that change what it is, and they lock nothing else. So is a credential, by who
 // renews it, while the provider is asked.
+// A daemon's runtime record is locked after its process; whoever else changes a record locks nothing else.
 // The renewal of leases locks nothing else. sweep skips what others have locked. prune locks ended processes
 // by number, or sessions, and skips what others have locked too. The end of a River job is the last
 // lock of a transaction, since River's own statements hold these rows and nothing of ours.

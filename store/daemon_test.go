@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -53,7 +54,7 @@ func (w *world) exit(o store.Owner, code int) string {
 	return status
 }
 
-// feature: B2
+// feature: B2 C13
 func TestWhatCannotBeADaemon(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -253,7 +254,7 @@ func TestTheStatesOfADaemon(t *testing.T) {
 	w.sound()
 }
 
-// feature: B9
+// feature: B9 D70
 func TestRestartPolicies(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -302,7 +303,7 @@ func TestTwoDaemonsOfAMachineNeverHaveOnePort(t *testing.T) {
 	}
 }
 
-// feature: B1 B10 B11
+// feature: B1 B10 B11 D71
 func TestASessionsDaemonsAreItsOwn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -516,4 +517,76 @@ func TestAKeyIsOneStart(t *testing.T) {
 	if !wishes.Equal(at) {
 		t.Errorf("asked at %v, noted %v", at, wishes)
 	}
+}
+
+// What runs is on record for whoever reads records of runtimes, from its start to its end.
+//
+// feature: C7
+func TestTheRecordOfADaemonIsTrue(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.settle()
+	a, b := node("a"), node("b")
+	record := func(id, status string) *store.Runtime {
+		t.Helper()
+		r := w.runtime(store.Locator{ID: id})
+		if r == nil || r.Status != status || (r.PID != nil) != (status == "running") || (r.StoppedAt != nil) != (status == "exited" || status == "stopped") {
+			t.Fatalf("the record is %+v, want it %s", r, status)
+		}
+		return r
+	}
+	id := w.daemon("d", `{"command": "x", "args": ["--password", "sk-abcdefghijklmnopqrstuvwxyz0123456789"], "dir": "/srv", "port": 4000}`)
+	o := w.keep(id, a, 0)
+	if r := w.runtime(store.Locator{ID: id}); r != nil {
+		t.Errorf("without a child there is %+v", r)
+	}
+	w.ok(w.store.DaemonChild(t.Context(), o, 7, 1, false))
+	if r := record(id, "running"); *r.PID != 7 || r.ClientID != "d" || r.Command != "x" || r.Cwd != "/srv" || r.Host != "a" || *r.Incarnation != a.Incarnation ||
+		strings.Contains(fmt.Sprint(r.Args), "sk-abc") || !strings.Contains(string(r.Metadata), `"ready": false`) {
+		t.Errorf("%+v", r)
+	}
+	w.ok(w.store.DaemonChild(t.Context(), o, 7, 1, true))
+	if r := record(id, "running"); !strings.Contains(string(r.Metadata), `"ready": true`) {
+		t.Errorf("ready, it is %s", r.Metadata)
+	}
+	w.exit(o, 3)
+	if r := record(id, "exited"); *r.ExitCode != 3 {
+		t.Errorf("%+v", r)
+	}
+	// Another child: the same record runs again. Its worker goes, and another one has it.
+	w.shift("61 seconds")
+	o = w.keep(id, a, 8)
+	if r := record(id, "running"); *r.PID != 8 || r.ExitCode != nil {
+		t.Errorf("%+v", r)
+	}
+	w.ok(w.store.ParkDaemon(t.Context(), o, "worker stopped"))
+	record(id, "unknown")
+	orphans, err := w.store.DaemonOrphans(t.Context(), "m", b)
+	w.ok(err)
+	adopted, err := w.store.AdoptDaemon(t.Context(), orphans[0], b, ttl)
+	w.ok(err)
+	if r := record(id, "running"); r.Host != "b" || *r.PID != 8 {
+		t.Errorf("%+v", r)
+	}
+	// Stopped, and a late word of the old worker changes nothing.
+	_, err = w.store.StopDaemon(t.Context(), "d", "", "")
+	w.ok(err)
+	now := store.Owner{No: o.No, Fence: *adopted.Fence}
+	signal := "SIGTERM"
+	_, err = w.store.ExitDaemon(t.Context(), now, store.DaemonExit{Reason: "stopped", Signal: &signal})
+	w.ok(err)
+	for _, late := range []store.Owner{o, now} {
+		_, err = w.store.ExitDaemon(t.Context(), late, store.DaemonExit{Reason: "exit 9", Code: ptr(9)})
+		w.refused(err, store.ErrFence, "does not own")
+	}
+	if r := record(id, "stopped"); r.ExitSignal != "SIGTERM" || r.ExitCode != nil {
+		t.Errorf("%+v", r)
+	}
+	// One that dies with its worker, which is lost: nobody knows.
+	id = w.daemon("e", `{"command": "x"}`)
+	w.keep(id, a, 9)
+	w.shift("31 seconds")
+	w.sweep()
+	record(id, "unknown")
+	w.sound()
 }

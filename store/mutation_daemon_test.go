@@ -3,7 +3,7 @@ package store_test
 func init() {
 	const life, states = "TestAnySequenceInTheLifeOfADaemon", "TestTheStatesOfADaemon"
 	owned = append(owned, "functions/daemon_spec.sql", "functions/daemon_start.sql", "functions/daemon_stop.sql", "functions/daemon_status.sql",
-		"functions/daemon_claim.sql", "functions/daemon_exit.sql", "functions/daemon_health.sql", "functions/daemon_adopt.sql")
+		"functions/daemon_claim.sql", "functions/daemon_exit.sql", "functions/daemon_health.sql", "functions/daemon_adopt.sql", "functions/daemon_record.sql")
 	mutants = append(mutants, []mutant{
 		// specs
 		{name: "any name will do", file: "functions/daemon_spec.sql", old: "if name is null or name !~ '^[a-z0-9][a-z0-9_-]{0,62}$' then", new: "if false then", run: "TestWhatCannotBeADaemon"},
@@ -18,6 +18,9 @@ func init() {
 		{name: "everybody owns a daemon", file: "functions/daemon_start.sql", old: "if p.session_id is not null and p.session_id is distinct", new: "if false and p.session_id is distinct", run: "TestASessionsDaemonsAreItsOwn"},
 		{name: "a restart by a person is paid", file: "functions/daemon_start.sql", old: ", attempts_spent = 0, updated_at", new: ", updated_at", run: life},
 		{name: "a restart of what may live elsewhere", file: "functions/daemon_start.sql", old: "if p.status = 'waiting' then", new: "if false then", run: "TestAChildThatMayLiveIsNotReplacedElsewhere"},
+		// runtime records
+		{name: "an end is not recorded", file: "functions/daemon_record.sql", old: "exit_code = record_daemon.code,", new: "exit_code = null,", run: "TestTheRecordOfADaemonIsTrue"},
+		{name: "a lost daemon runs on record", file: "functions/daemon_exit.sql", old: "  perform towpath.record_daemon(p.no, 'unknown');\n", new: "", run: "TestTheRecordOfADaemonIsTrue"},
 		// stop
 		{name: "a stop is a wish of no weight", file: "functions/daemon_stop.sql", old: "  perform towpath.halt(id, reason);\n", new: "", run: "TestStartsAndStopsRace"},
 		{name: "all is everybody's", file: "functions/daemon_stop.sql", old: "and x.session_id is not distinct from daemon_stop_all.session order", new: "order", run: "TestASessionsDaemonsAreItsOwn"},

@@ -37,6 +37,7 @@ begin
           towpath.note(p.no, 'process.started', jsonb_build_object('attempt', new_attempt, 'node', node, 'adopted', true)), t);
   update towpath.process x set status = 'running', attempt = new_attempt, wait = null, updated_at = t where x.no = p.no;
   update towpath.daemon d set restart_of = new_attempt where d.process_id = p.id and d.restart_of = p.attempt;
+  perform towpath.record_daemon(p.no, 'running');
   perform towpath.watch_daemons(node);
   perform towpath.wake('towpath_events', p.id);
 end $$;

@@ -68,5 +68,6 @@ begin
     perform towpath.note(p.no, 'process.ready', jsonb_strip_nulls(jsonb_build_object('attempt', p.attempt, 'pid', c.pid, 'port', c.port)));
     perform towpath.wake('towpath_events', p.id);
   end if;
+  perform towpath.record_daemon(p.no, 'running');
 end $$;
 comment on function towpath.daemon_child(bigint, bigint, integer, bigint, boolean) is 'Records the child of a daemon, and that it is ready for work. Repeatable.';

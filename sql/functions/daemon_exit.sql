@@ -12,6 +12,9 @@ declare
 begin
   delete from towpath.child x where x.process_no = p.no returning * into c;
   update towpath.attempt a set exit_code = daemon_exit.code, exit_signal = daemon_exit.signal where a.process_no = p.no and a.attempt = p.attempt;
+  if c.pid is not null then
+    perform towpath.record_daemon(p.no, case when p.cancel_requested_at is null then 'exited' else 'stopped' end, daemon_exit.code, daemon_exit.signal);
+  end if;
   -- Who has run for long has paid for what was before.
   if c.ready_at is not null and t - c.ready_at >= make_interval(secs => coalesce((p.spec ->> 'stable_s')::numeric, 60)::float8) then
     spent := least(spent, 1);
@@ -59,6 +62,7 @@ begin
   select * into c from towpath.child x where x.process_no = park_daemon.process_no;
   update towpath.process x set status = 'waiting', wait = jsonb_build_object('kind', 'machine', 'machine', c.machine, 'since', t), updated_at = t
   where x.no = park_daemon.process_no returning * into p;
+  perform towpath.record_daemon(p.no, 'unknown');
   perform towpath.note(p.no, 'process.waiting', jsonb_build_object('kind', 'machine', 'machine', c.machine, 'reason', reason));
   perform towpath.end_job(p.river_job_id, 'completed');
   perform towpath.wake('towpath_events', p.id);

@@ -18,6 +18,9 @@ begin
   end if;
   if p.class = 'daemon' then
     delete from towpath.child c where c.process_no = p_no;
+    if found then
+      perform towpath.record_daemon(p.no, 'unknown'); -- nobody has seen its end
+    end if;
   end if;
   if p.session_id is not null then
     perform towpath.leave_session(p);

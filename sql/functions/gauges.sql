@@ -24,7 +24,9 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   union all
   select 'turns_paused', '{}', count(*) from towpath.process p where p.status = 'waiting' and p.wait ->> 'kind' = 'budget'
   union all
+  select 'daemons', jsonb_build_object('state', d.state), count(*) from towpath.daemons d group by d.state
+  union all
   select 'quarantined_sessions', '{}', count(*) from towpath.session s where s.quarantine is not null
 $$;
 comment on function towpath.gauges() is
-'What a monitor wants to know of the whole deployment: live processes by class and status, unfinished River jobs by queue and state, the age of the oldest due job and whether somebody paused the queue, nodes seen in the last two minutes, lapsed leases, calls in doubt, held profiles, turns paused for a budget, quarantined sessions.';
+'What a monitor wants to know of the whole deployment: live processes by class and status, unfinished River jobs by queue and state, the age of the oldest due job and whether somebody paused the queue, nodes seen in the last two minutes, lapsed leases, calls in doubt, daemons by state, held profiles, turns paused for a budget, quarantined sessions.';

@@ -12,6 +12,9 @@ begin
   where x.no = requeue.process_no returning * into p;
   if p.class = 'daemon' then
     delete from towpath.child c where c.process_no = p.no;
+    if found then
+      perform towpath.record_daemon(p.no, 'unknown'); -- nobody has seen its end
+    end if;
   end if;
   perform towpath.unbind(p.no);
   update towpath.input x set phase = 'queued', updated_at = t where x.process_no = p.no and x.phase = 'staged';

@@ -68,6 +68,7 @@ var metrics = []Metric{
 	{"towpath_in_doubt", "gauge", nil, "deployment: turns with an outside call whose outcome is unknown"},
 	{"towpath_profile_held_seconds", "gauge", []string{"profile"}, "deployment: seconds for which a profile is still held, 0 when it is not"},
 	{"towpath_turns_paused", "gauge", nil, "deployment: turns that wait because a budget of tokens is used up"},
+	{"towpath_daemons", "gauge", []string{"state"}, "deployment: registered daemons; alert on state failed: nobody starts those again"},
 	{"towpath_quarantined_sessions", "gauge", nil, "deployment: sessions that wait for an operator"},
 }
 

@@ -77,6 +77,9 @@ func TestMetricsAreWhatTheTableSays(t *testing.T) {
 		"update river_job set scheduled_at = now() - interval '1 hour'",
 		"insert into river_queue (name, created_at, updated_at, paused_at) values ('turns', now(), now(), now())",
 		"update towpath.session set quarantine = 'bad'",
+		`select towpath.spec_put('weak', '{"command": "x", "restarts": 0}'), towpath.daemon_start('weak')`,
+		`select towpath.daemon_claim(p.id, 1, p.river_job_id, 'n', gen_random_uuid(), '30 s', 'm', 'b') from towpath.process p where p.class = 'daemon'`,
+		"select towpath.daemon_exit(process_no, fence, 'exit 1', 1) from towpath.lease",
 	} {
 		if _, err := pool.Exec(t.Context(), statement); err != nil {
 			t.Fatal(statement, err)
@@ -103,6 +106,7 @@ func TestMetricsAreWhatTheTableSays(t *testing.T) {
 		`towpath_processes{class="turn",status="queued"} 2`,
 		`towpath_jobs{queue="turns",state="available"} 1`,
 		`towpath_queue_paused{queue="turns"} 1`,
+		`towpath_daemons{state="failed"} 1`,
 		`towpath_quarantined_sessions 1`, `towpath_in_doubt 0`, `towpath_lapsed_leases 0`, `towpath_nodes 0`,
 	} {
 		if !strings.Contains(text, "\n"+line+"\n") {
