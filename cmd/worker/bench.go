@@ -97,3 +97,13 @@ func (c *cli) benchQueueOnly() *cobra.Command {
 		},
 	}
 }
+
+// benchDaemon is what bench has a node keep.
+func (c *cli) benchDaemon() *cobra.Command {
+	return &cobra.Command{
+		Use:    bench.Daemon + " PORT",
+		Hidden: true,
+		Args:   wanted(cobra.ExactArgs(1)),
+		RunE:   func(cmd *cobra.Command, args []string) error { return bench.RunDaemon(cmd.Context(), args[0]) },
+	}
+}

@@ -68,3 +68,11 @@ func codexPlugin(ts *testscript.TestScript, folder string) {
 	text := fmt.Sprintf(codexPermits, provider.Listener.Addr(), program)
 	ts.Check(os.WriteFile(filepath.Join(folder, "codex.toml"), []byte(text), 0o600))
 }
+
+// codex puts the real codex into the path of what the story starts from now on.
+func cmdCodex(ts *testscript.TestScript, neg bool, args []string) {
+	only(ts, neg, args, "codex", len(args) == 0)
+	program, err := codexProgram()
+	ts.Check(err)
+	ts.Setenv("PATH", filepath.Dir(program)+string(filepath.ListSeparator)+ts.Getenv("PATH"))
+}

@@ -93,6 +93,7 @@ func playScripts(t *testing.T, dir string) {
 			"crash":    cmdCrash,
 			"canary":   cmdCanary,
 			"nokey":    cmdNoKey,
+			"codex":    cmdCodex,
 			"job":      cmdJob,
 			"account":  cmdAccount,
 			"pooler":   cmdPooler,

@@ -71,7 +71,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 turn cancelled, 4 turn abandoned,
 	root.Flags().BoolVar(&printDSN, "print-dsn", false, "print how to connect to the database, and do nothing else")
 	c.settings.addFlags(root.PersistentFlags(), func(s *setting) bool { return s.client })
 	c.settings.addFlags(root.Flags(), func(s *setting) bool { return !s.client })
-	root.AddCommand(c.migrate(), c.submit(), c.events(), c.ps(), c.profiles(), c.plugin(), c.steer(), c.interrupt(), c.cancel(), c.prune(), c.gc(), c.bench(), c.benchQueueOnly(), c.daemon(), c.prove(), c.proveNode(), c.turn(), c.version())
+	root.AddCommand(c.migrate(), c.submit(), c.events(), c.ps(), c.profiles(), c.plugin(), c.steer(), c.interrupt(), c.cancel(), c.prune(), c.gc(), c.bench(), c.benchQueueOnly(), c.benchDaemon(), c.daemon(), c.prove(), c.proveNode(), c.turn(), c.version())
 	root.AddCommand(c.login(), c.logout(), c.logins(), c.doctor(), c.usage(), c.approve())
 	root.AddCommand(c.top())
 	root.AddCommand(c.gate())

@@ -23,6 +23,18 @@
 //	streams_200_lag_p99_ms, p50   200 streams of 20 chunks a second: a chunk sent by the provider, until a reader that
 //	                              follows the turn has it
 //
+//	suite daemons: 1,000 on one node, 500 asked by URL and 100 by a command every 5 s; each is asked in time and found well
+//	start_100_s                   100 that listen, from the first call until all are ready. Baseline: as many plain children,
+//	                              asked until they answer
+//	supervise_1000_cores          processor time of the worker, its children's not counted. Baseline: a loop that asks the
+//	                              same URLs and runs as many commands
+//	supervise_1000_rss_mb         resident memory of the worker. Baseline: the same worker before its first daemon
+//	supervise_1000_queries_per_min  its statements. Baseline: as before
+//	exit_noticed_p99_ms, p50      kill -9 of a child, until a listener has heard that it is on record. Baseline: a plain
+//	                              parent's wait, and one statement with a notice
+//	hang_noticed_intervals        SIGSTOP of a child, until its end as unhealthy is on record, the longest of 20, in
+//	                              intervals. Baseline: the failures in a row that it takes, 3
+//
 // suite guest is that of package enginebench, and builds its guests with the Go toolchain.
 //
 // ratio is value over baseline. The guests of suite turn are assembled here byte by byte, so that no compiler and no provider is measured.

@@ -65,60 +65,92 @@ type idleness struct{ rss, queries float64 }
 
 // watch runs this program as a child on a database of its own and counts what it does.
 func watch(ctx context.Context, o Options, s *server, name string, args ...string) (seen idleness, err error) {
-	dsn, err := s.database(ctx, name)
+	dsn, err := s.watched(ctx, name)
 	if err != nil {
 		return seen, err
 	}
-	// From the next connection on every statement is in the log.
-	conn, err := pgx.Connect(ctx, s.DSN())
+	c, err := startChild(ctx, o, s, name, dsn, args...)
 	if err != nil {
 		return seen, err
 	}
-	_, err = conn.Exec(ctx, "alter database "+name+" set log_statement = 'all'")
-	if err = errors.Join(err, conn.Close(ctx)); err != nil {
-		return seen, err
-	}
-	empty := filepath.Join(s.dir, name)
-	if err := os.Mkdir(empty, 0o700); err != nil {
-		return seen, err
-	}
-	child := exec.CommandContext(ctx, o.Program, args...)
-	child.Env = []string{"PATH=" + os.Getenv("PATH"), "DATABASE_URL=" + dsn, "TOWPATH_PLUGINS=" + empty, "TOWPATH_CACHE_DIR=" + filepath.Join(s.dir, "cache")}
-	child.Cancel = func() error { return child.Process.Signal(syscall.SIGTERM) }
-	child.WaitDelay = 30 * time.Second
-	pipe, err := child.StderrPipe()
-	if err != nil {
-		return seen, err
-	}
-	if err := child.Start(); err != nil {
-		return seen, err
-	}
-	defer func() {
-		stopErr := child.Process.Signal(syscall.SIGTERM)
-		_, _ = io.Copy(io.Discard, pipe)
-		err = errors.Join(err, stopErr, child.Wait())
-	}()
-	if err := ready(pipe); err != nil {
-		return seen, err
-	}
-	go io.Copy(io.Discard, pipe)
+	defer func() { err = errors.Join(err, c.stop()) }()
 	if err := pause(ctx, min(calm, o.Idle)); err != nil {
 		return seen, err
 	}
+	if seen.queries, err = s.queries(func() error { return pause(ctx, o.Idle) }); err != nil {
+		return seen, err
+	}
+	seen.rss, err = resident(c.pid())
+	return seen, err
+}
+
+// child is this program as a process of its own.
+type child struct {
+	cmd  *exec.Cmd
+	pipe io.Reader
+}
+
+// startChild runs this program on a database, with folders of its own, and returns when it takes jobs.
+func startChild(ctx context.Context, o Options, s *server, name, dsn string, args ...string) (*child, error) {
+	empty := filepath.Join(s.dir, name)
+	if err := os.Mkdir(empty, 0o700); err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, o.Program, args...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "DATABASE_URL=" + dsn, "TOWPATH_PLUGINS=" + empty, "TOWPATH_CACHE_DIR=" + filepath.Join(s.dir, "cache"),
+		"TOWPATH_DATA_DIR=" + filepath.Join(s.dir, name+"-data")}
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 30 * time.Second
+	pipe, err := cmd.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	c := &child{cmd, pipe}
+	if err := ready(pipe); err != nil {
+		return nil, errors.Join(err, c.stop())
+	}
+	go io.Copy(io.Discard, pipe)
+	return c, nil
+}
+
+func (c *child) pid() int { return c.cmd.Process.Pid }
+
+func (c *child) stop() error {
+	stopErr := c.cmd.Process.Signal(syscall.SIGTERM)
+	_, _ = io.Copy(io.Discard, c.pipe)
+	return errors.Join(stopErr, c.cmd.Wait())
+}
+
+// watched makes a migrated database whose statements, from the next connection on, are all in the log.
+func (s *server) watched(ctx context.Context, name string) (string, error) {
+	dsn, err := s.database(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	conn, err := pgx.Connect(ctx, s.DSN())
+	if err != nil {
+		return "", err
+	}
+	_, err = conn.Exec(ctx, "alter database "+name+" set log_statement = 'all'")
+	return dsn, errors.Join(err, conn.Close(ctx))
+}
+
+// queries counts the statements of watched databases, a minute, during what is done.
+func (s *server) queries(during func() error) (perMinute float64, err error) {
 	before, err := statements(s.log())
 	if err != nil {
-		return seen, err
+		return 0, err
 	}
-	if err := pause(ctx, o.Idle); err != nil {
-		return seen, err
+	began := time.Now()
+	if err := during(); err != nil {
+		return 0, err
 	}
+	took := time.Since(began)
 	after, err := statements(s.log())
-	if err != nil {
-		return seen, err
-	}
-	seen.queries = float64(after-before) / o.Idle.Minutes()
-	seen.rss, err = resident(child.Process.Pid)
-	return seen, err
+	return float64(after-before) / took.Minutes(), err
 }
 
 // ready reads a child's log until it takes jobs.

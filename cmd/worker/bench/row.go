@@ -44,6 +44,7 @@ type Options struct {
 
 // suites by name.
 var suites = map[string]func(context.Context, Options, func(Row)) error{
+	"daemons":   daemons,
 	"guest":     guest,
 	"journal":   journal,
 	"plugins":   plugins,

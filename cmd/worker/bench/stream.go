@@ -285,14 +285,20 @@ func statOf(pid int) ([]string, error) {
 	return fields, nil
 }
 
-// cpuOf is the CPU time of a process and of the children that it has waited for; the kernel counts in hundredths.
-func cpuOf(pid int) (time.Duration, error) {
+// cpuOf is the CPU time of a process and of the children that it has waited for.
+func cpuOf(pid int) (time.Duration, error) { return cpuTime(pid, 4) }
+
+// ownCPUOf is the CPU time of a process without its children's.
+func ownCPUOf(pid int) (time.Duration, error) { return cpuTime(pid, 2) }
+
+// cpuTime sums user and system time, and with four kinds the children's; the kernel counts in hundredths.
+func cpuTime(pid, kinds int) (time.Duration, error) {
 	fields, err := statOf(pid)
 	if err != nil {
 		return 0, err
 	}
 	var ticks int64
-	for _, f := range fields[11:15] {
+	for _, f := range fields[11 : 11+kinds] {
 		n, err := strconv.ParseInt(f, 10, 64)
 		if err != nil {
 			return 0, err
