@@ -17,6 +17,7 @@ func init() {
 		{name: "a session goes under its turns", file: "functions/prune.sql", old: "and not exists (select 1 from towpath.process p where p.session_id = s.id\n                      and not (dry_run", new: "and not exists (select 1 from towpath.process p where p.session_id = s.id and false\n                      and not (dry_run", run: model + "|TestAPruneBesideASubmit"},
 		{name: "a session goes that is shared with", file: "functions/prune.sql", old: "(select h.process_no from towpath.share h where h.session_id = s.id\n", new: "(select h.process_no from towpath.share h where false\n", run: model},
 		{name: "no tombstone", file: "functions/prune.sql", old: "from towpath.process p where p.no = any(doomed)\n    on conflict", new: "from towpath.process p where false\n    on conflict", run: "TestWhatWasPrunedIsToldFromWhatNeverWas"},
+		{name: "a batch of any weight", file: "functions/prune.sql", old: "    exit when weight > 20000;\n", new: "", run: "TestABatchIsNotHeavy"},
 		{name: "usage is not summed", file: "functions/prune.sql", old: "from gone g group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5", new: "from gone g where false group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5", run: "TestUsageIsSummedBeforeItGoes"},
 		{name: "a day's sum is overwritten", file: "functions/prune.sql", old: "set responses = d.responses + excluded.responses,", new: "set responses = excluded.responses,", run: "TestUsageIsSummedBeforeItGoes"},
 		{name: "a cutoff in the future", file: "functions/prune.sql", old: "if cutoff > t then", new: "if false then", run: "TestWhatPruneRefuses"},
@@ -35,6 +36,7 @@ func init() {
 		{name: "a refresh of what is evicted counts", file: "functions/storage.sql", old: "where x.session_id = s.id and s.storage = 'provisioned';", new: "where x.session_id = s.id;", run: "TestStorageGoesOneWay"},
 		{name: "evicted sessions work", file: "functions/enter_session.sql", old: "    perform towpath.check_storage(s);\n", new: "    null;\n", run: "TestASessionWhoseFilesAreGoneTakesNoWork"},
 		{name: "files go by hand under a turn", file: "functions/storage.sql", old: "    if s.active_process is not null then\n", new: "    if false then\n", run: "TestWhatExpiresIsEvictedUnlessItsSessionWorks"},
+		{name: "a kind that nobody has", file: "functions/storage.sql", old: "if options ->> 'kind' <> all(kinds) then", new: "if false then", run: "TestStorageThatCannotBeAskedFor"},
 		{name: "trouble is success", file: "functions/storage.sql", old: "evicted_at = case when o.trouble is null then towpath.now() end", new: "evicted_at = towpath.now()", run: "TestStorageGoesOneWay"},
 		{name: "turns run without their files", file: "functions/claim.sql", old: "x.evicted_at is null and not x.shared", new: "false", run: "TestATurnRunsWhereItsFilesAre"},
 	}...)

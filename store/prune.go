@@ -21,8 +21,8 @@ type Prune struct {
 type Pruned map[string]int64
 
 // Prune removes what has ended and is past retention, a batch a transaction, until nothing is left or ctx ends. What it
-// returns with an error is gone too; the next call goes on. Any number may run at once. After each batch it rests for as
-// long as that took, so that live turns feel little of it.
+// returns with an error is gone too; the next call goes on. Any number may run at once. After each batch it rests for half
+// as long as that took, so that live turns feel little of it.
 func (s *Store) Prune(ctx context.Context, p Prune) (Pruned, error) {
 	if p.Filter == nil {
 		p.Filter = []byte("{}")
@@ -57,7 +57,7 @@ func (s *Store) Prune(ctx context.Context, p Prune) (Pruned, error) {
 		}
 		after = next
 		if !p.DryRun {
-			if err := rest(ctx, time.Since(began)); err != nil {
+			if err := rest(ctx, time.Since(began)/2); err != nil {
 				return total, wrap("prune", err)
 			}
 		}

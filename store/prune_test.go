@@ -460,6 +460,26 @@ func TestAPruneThatIsKilledAtEveryStep(t *testing.T) {
 	}
 }
 
+// A batch is bounded by what hangs on its processes, too: one of many events goes alone, and in one piece.
+func TestABatchIsNotHeavy(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.exec(`select towpath.cancel(towpath.submit('p', '{}', 's' || n)) from generate_series(1, 5) n;
+		begin; set local session_replication_role = replica; update towpath.process set last_seq = 30000 where session_id in ('s2', 's3'); commit`)
+	w.shift("100 days")
+	var took []int
+	for after := new(""); after != nil; {
+		var n *int
+		w.ok(w.pool.QueryRow(t.Context(), "select (r ->> 'processes')::int, r ->> 'next' from towpath.prune(after => $1) r", *after).Scan(&n, &after))
+		if n != nil {
+			took = append(took, *n)
+		}
+	}
+	if !slices.Equal(took, []int{2, 1, 2}) {
+		t.Errorf("batches of %v processes", took)
+	}
+}
+
 // What was spent is still known when its rows are gone.
 func TestUsageIsSummedBeforeItGoes(t *testing.T) {
 	t.Parallel()

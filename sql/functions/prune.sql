@@ -82,7 +82,7 @@ declare
   t      timestamptz := towpath.now();
   upto   timestamptz;
   picked bigint[];
-  places text[];
+  weight bigint := 0;
   roots  bigint[];
   nos    bigint[];
   ids    text[];
@@ -93,21 +93,23 @@ declare
   n      bigint;
 begin
   upto := coalesce(cutoff, t - (select min(r.processes) from towpath.retention r));
-  -- The weight of a batch is bounded too: a process may have any number of events.
-  select array_agg(x.no order by x.finalized_at, x.no), array_agg(format('process %s %s', to_char(x.finalized_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), x.no)
-                                                                  order by x.finalized_at, x.no)
-  into picked, places from (
-    select y.no, y.finalized_at, sum(y.last_seq + 10) over (order by y.finalized_at, y.no) - y.last_seq as before from (
-      select p.no, p.finalized_at, p.last_seq from towpath.process p
-      where p.finalized_at is not null and p.finalized_at < upto and (p.finalized_at, p.no) > (after_at, after_no)
-        and not (p.class = 'turn' and p.parent_id is not null)
-        and towpath.ripe(p, cutoff, filter, mark[2]::xid8, mark[3]::bigint)
-      order by p.finalized_at, p.no limit max) y) x
-  where x.before <= 20000;
+  -- The weight of a batch is bounded too, since a process may have any number of events. A loop, so that nobody is judged who finds no room.
+  for c in
+    select p.no, p.finalized_at, p.last_seq from towpath.process p
+    where p.finalized_at is not null and p.finalized_at < upto and (p.finalized_at, p.no) > (after_at, after_no)
+      and not (p.class = 'turn' and p.parent_id is not null)
+      and towpath.ripe(p, cutoff, filter, mark[2]::xid8, mark[3]::bigint)
+    order by p.finalized_at, p.no limit max
+  loop
+    picked := picked || c.no;
+    after_at := c.finalized_at; after_no := c.no;
+    weight := weight + c.last_seq + 10;
+    exit when weight > 20000;
+  end loop;
   if picked is null then
     return jsonb_build_object('next', 'session -infinity ');
   end if;
-  report := jsonb_build_object('next', places[cardinality(places)]);
+  report := jsonb_build_object('next', format('process %s %s', to_char(after_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), after_no));
   select array_agg(x.root), array_agg(x.no), array_agg(x.id), array_agg(distinct x.no) filter (where x.own or not dry_run)
   into roots, nos, ids, doomed
   from towpath.trees(picked, cutoff, filter, mark[2]::xid8, mark[3]::bigint) x;
