@@ -12,7 +12,7 @@ import (
 type Storage struct {
 	Session string `db:"session"`
 	Kind    string `db:"kind"` // dir or pvc
-	Root    string `db:"root"` // the id that lies in it
+	Root    string `db:"root"` // the id that lies in it, with pvc: before that of a namespace
 	Name    string `db:"name"`
 }
 
@@ -28,9 +28,10 @@ func (s *Store) StorageSummary(ctx context.Context, session string) (json.RawMes
 	return one(ctx, s, "storage summary", pgx.RowTo[json.RawMessage], "select towpath.storage_summary($1)", session)
 }
 
-// MeasuredStorage records what a refresh has found; false when the storage is no longer provisioned.
+// MeasuredStorage records what a refresh has found; false when the storage is no longer provisioned. files -1 and sha256 nil:
+// unknown.
 func (s *Store) MeasuredStorage(ctx context.Context, session string, bytes, files int64, sha256 []byte) (bool, error) {
-	return one(ctx, s, "measured storage", pgx.RowTo[bool], "select towpath.storage_measured($1, $2, $3, $4)", session, bytes, files, sha256)
+	return one(ctx, s, "measured storage", pgx.RowTo[bool], "select towpath.storage_measured($1, $2, nullif($3::bigint, -1), $4)", session, bytes, files, sha256)
 }
 
 // DeleteStorage has the files of a session removed by the next gc, and returns the state of its storage.

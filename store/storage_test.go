@@ -275,7 +275,19 @@ func TestStorageThatCannotBeAskedFor(t *testing.T) {
 	w.deny("TW404", "unknown session", "select towpath.storage_create('never')")
 	w.deny("TW400", "reason", "select towpath.storage_delete('s', '')")
 	job := get[int64](w, "select towpath.storage_create('s', '{\"quota\": 5}')")
-	if args := get[string](w, "select args::text from river_job where id = $1", job); args != `{"quota": 5, "action": "create", "session": "s"}` {
+	if args := get[string](w, "select args::text from river_job where id = $1", job); args != `{"kind": "dir", "quota": 5, "action": "create", "session": "s"}` {
 		t.Errorf("the job's args are %s", args)
 	}
+	w.deny("TW409", "no node has storage of kind pvc", "select towpath.storage_create('s', '{\"kind\": \"pvc\"}')")
+	w.exec("update towpath.node set roots = '{r, pvc:u}'")
+	for options, want := range map[string]string{`{}`: "dir", `{"kind": "pvc"}`: "pvc"} {
+		if kind := get[string](w, "select args ->> 'kind' from towpath.storage_create('s', $1::jsonb) c join river_job j on j.id = c", options); kind != want {
+			t.Errorf("asked by %s, a job of kind %s", options, kind)
+		}
+	}
+	w.exec("update towpath.node set roots = '{pvc:u}'")
+	if kind := get[string](w, "select args ->> 'kind' from towpath.storage_create('s') c join river_job j on j.id = c"); kind != "pvc" {
+		t.Errorf("where there are claims only, a job of kind %s", kind)
+	}
+	w.deny("TW409", "no node has storage of kind dir", "select towpath.storage_create('s', '{\"kind\": \"dir\"}')")
 }

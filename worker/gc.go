@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,7 +18,10 @@ import (
 const orphanAge = time.Hour
 
 // dueBatch is how many evictions are fetched at a time.
-const dueBatch = 500
+const dueBatch = 2000
+
+// removers is how many sessions' files are removed side by side: each waits for the file system, or the cluster.
+const removers = 4
 
 // Collected is what a node has removed because nobody needs it any more.
 type Collected struct {
@@ -37,7 +41,7 @@ func (c Collected) any() bool {
 type collector struct {
 	store *store.Store
 	node  store.Node
-	root  *storage.Root // nil: none
+	roots []storage.Place
 	cache *engine.Engine
 	log   *slog.Logger
 	every time.Duration
@@ -89,17 +93,17 @@ func (c *collector) collect(ctx context.Context) (Collected, error) {
 		}
 	}
 	var errs []error
-	if c.root != nil {
-		n, err := c.evict(ctx, trouble)
-		done.Evicted = n
+	for _, place := range c.roots {
+		n, err := c.evict(ctx, place, trouble)
+		done.Evicted += n
 		errs = append(errs, err)
 		var database error
-		n, err = c.root.Orphans(orphanAge, func(names []string) ([]string, error) {
-			known, err := c.store.KnownStorage(ctx, c.root.ID, names)
+		n, err = place.Orphans(ctx, orphanAge, func(names []string) ([]string, error) {
+			known, err := c.store.KnownStorage(ctx, place.At().Root, names)
 			database = err
 			return known, err
 		})
-		done.Orphans = n
+		done.Orphans += n
 		if database != nil {
 			errs = append(errs, database)
 		} else {
@@ -120,21 +124,16 @@ func (c *collector) collect(ctx context.Context) (Collected, error) {
 	return done, err
 }
 
-// evict removes the files of the sessions whose storage is due.
-func (c *collector) evict(ctx context.Context, trouble func(error)) (n int, err error) {
+// evict removes the files of the sessions whose storage is due. What goes by itself from now on is no trouble; the next run
+// finds it gone.
+func (c *collector) evict(ctx context.Context, place storage.Place, trouble func(error)) (n int, err error) {
 	failed := map[string]bool{}
 	for {
-		due, err := c.store.DueStorage(ctx, []string{c.root.ID}, dueBatch+len(failed))
+		due, err := c.store.DueStorage(ctx, []string{place.At().Root}, dueBatch+len(failed))
 		if err != nil {
 			return n, err
 		}
-		outcomes := map[string]error{}
-		for _, d := range due {
-			if failed[d.Session] || ctx.Err() != nil {
-				continue
-			}
-			outcomes[d.Session] = c.root.Remove(d.Name)
-		}
+		outcomes := remove(ctx, place, slices.DeleteFunc(due, func(d store.Storage) bool { return failed[d.Session] }))
 		if len(outcomes) == 0 {
 			return n, context.Cause(ctx)
 		}
@@ -142,14 +141,45 @@ func (c *collector) evict(ctx context.Context, trouble func(error)) (n int, err 
 			return n, err
 		}
 		for session, err := range outcomes {
-			if err != nil {
-				failed[session] = true
-				trouble(err)
-			} else {
+			switch {
+			case err == nil:
 				n++
+				continue
+			case !errors.Is(err, storage.ErrGoing):
+				trouble(err)
 			}
+			failed[session] = true
 		}
 	}
+}
+
+// remove removes the files of sessions, a few side by side, and says what became of each that it came to before ctx ended.
+func remove(ctx context.Context, place storage.Place, due []store.Storage) map[string]error {
+	outcomes := map[string]error{}
+	var (
+		mu   sync.Mutex
+		hand sync.WaitGroup
+		next = make(chan store.Storage)
+	)
+	for range removers {
+		hand.Go(func() {
+			for d := range next {
+				err := place.Remove(ctx, d.Name)
+				mu.Lock()
+				outcomes[d.Session] = err
+				mu.Unlock()
+			}
+		})
+	}
+	for _, d := range due {
+		if ctx.Err() != nil {
+			break
+		}
+		next <- d
+	}
+	close(next)
+	hand.Wait()
+	return outcomes
 }
 
 // handle is the job gc: it wakes all nodes, collects on this one, and leaves the report in the job's row.
@@ -165,7 +195,7 @@ func (c *collector) handle(ctx context.Context) error {
 }
 
 // Collect removes from a root and a folder of temporary files what nobody needs any more, as a node does by itself.
-func Collect(ctx context.Context, db *store.Store, node store.Node, root *storage.Root, temp string, log *slog.Logger) (Collected, error) {
-	c := &collector{store: db, node: node, root: root, log: log, temp: temp}
+func Collect(ctx context.Context, db *store.Store, node store.Node, root storage.Place, temp string, log *slog.Logger) (Collected, error) {
+	c := &collector{store: db, node: node, roots: []storage.Place{root}, log: log, temp: temp}
 	return c.collect(ctx)
 }

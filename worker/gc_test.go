@@ -22,6 +22,7 @@ import (
 // cellar is a node's collector with a root, and the database's side of it.
 type cellar struct {
 	*collector
+	root *storage.Root
 	t    *testing.T
 	pool *pgxpool.Pool
 	path string
@@ -32,9 +33,10 @@ func newCellar(t *testing.T) *cellar {
 	c := &cellar{t: t, pool: queuetest.Pool(t), path: filepath.Join(t.TempDir(), "root")}
 	root, err := storage.Open(c.path, false, 0)
 	c.ok(err)
+	c.root = root
 	t.Cleanup(func() { root.Close() })
 	db := store.New(c.pool)
-	c.collector = &collector{store: db, root: root, node: store.Node{ID: "n", Incarnation: uuid.New()}, log: slog.New(slog.DiscardHandler), every: time.Hour, temp: t.TempDir(), wake: make(chan struct{}, 1)}
+	c.collector = &collector{store: db, roots: []storage.Place{root}, node: store.Node{ID: "n", Incarnation: uuid.New()}, log: slog.New(slog.DiscardHandler), every: time.Hour, temp: t.TempDir(), wake: make(chan struct{}, 1)}
 	c.exec("select towpath.profile_put('p', 'd', '{}', '{}', 3, '1 minute', 'n')")
 	return c
 }
@@ -62,7 +64,7 @@ func (c *cellar) text(sql string, args ...any) (v string) {
 func (c *cellar) session(id string) (dir string) {
 	c.t.Helper()
 	c.exec("select towpath.session_put($1, 'p')", id)
-	dir, err := folders{c.store, c.root}.dir(c.t.Context(), id)
+	dir, err := newPlaces(c.store, Config{Storage: c.root}).dir(c.t.Context(), id)
 	c.ok(err)
 	c.ok(os.MkdirAll(filepath.Join(dir, "a", "b"), 0o700))
 	c.ok(os.WriteFile(filepath.Join(dir, "a", "b", "c"), []byte("x"), 0o600))
@@ -105,11 +107,11 @@ func TestACollectorThatIsKilledAtEveryStep(t *testing.T) {
 		},
 		"removed": func(c *cellar, dir string) {
 			c.exec("select towpath.storage_due(array[$1])", c.root.ID)
-			c.ok(c.root.Remove(filepath.Base(dir)))
+			c.ok(c.root.Remove(c.t.Context(), filepath.Base(dir)))
 		},
 		"recorded": func(c *cellar, dir string) {
 			c.exec("select towpath.storage_due(array[$1])", c.root.ID)
-			c.ok(c.root.Remove(filepath.Base(dir)))
+			c.ok(c.root.Remove(c.t.Context(), filepath.Base(dir)))
 			c.ok(c.store.GoneStorage(c.t.Context(), map[string]error{"old": nil}))
 		},
 	} {
@@ -121,7 +123,7 @@ func TestACollectorThatIsKilledAtEveryStep(t *testing.T) {
 			used := c.session("used")
 			c.exec("select towpath.submit('p', '{}', 'used')")
 			// Made, and killed before it was recorded.
-			lost, err := c.root.Make("lost")
+			lost, err := c.root.Dir("lost")
 			c.ok(err)
 			kill(c, dir)
 			past := time.Now().Add(-2 * orphanAge)
@@ -199,7 +201,7 @@ func TestTwoCollectorsOfOneRoot(t *testing.T) {
 	c.exec("insert into towpath.clock (shift) values ('31 days')")
 	kept := c.session("kept")
 	other := *c
-	other.collector = &collector{store: c.store, root: c.root, node: c.node, log: c.log, temp: t.TempDir(), wake: make(chan struct{}, 1)}
+	other.collector = &collector{store: c.store, roots: c.roots, node: c.node, log: c.log, temp: t.TempDir(), wake: make(chan struct{}, 1)}
 	var wg sync.WaitGroup
 	for _, x := range []*cellar{c, &other} {
 		wg.Go(func() {

@@ -59,6 +59,8 @@ type Config struct {
 	Cache string
 	// Storage is the root of the sessions' directories. Default: none, and children work in folders that go with them.
 	Storage *storage.Root
+	// Claims is where sessions that ask for it get a volume of a cluster. Default: none.
+	Claims storage.Place
 	// GCEvery is how often what nobody needs any more is collected. Default: 5 minutes.
 	GCEvery time.Duration
 	// LeaseTTL is how long a node may be silent before others take its turns. Default: 30 s.
@@ -183,12 +185,14 @@ func Run(ctx context.Context, cfg Config) error {
 			}
 		},
 	}
-	waste := &collector{store: db, node: node, root: cfg.Storage, cache: eng, log: cfg.Logger, every: cfg.GCEvery, temp: os.TempDir(), wake: make(chan struct{}, 1)}
-	files := folders{db, cfg.Storage}
+	files := newPlaces(db, cfg)
+	waste := &collector{store: db, node: node, roots: files.all, cache: eng, log: cfg.Logger, every: cfg.GCEvery, temp: os.TempDir(), wake: make(chan struct{}, 1)}
 	turns.Collect = waste.nudge
 	if cfg.Storage != nil {
 		turns.Dir = files.dir
-		if err := db.SetRoots(ctx, node, []string{cfg.Storage.ID}); err != nil {
+	}
+	if len(files.all) > 0 {
+		if err := db.SetRoots(ctx, node, files.ids()); err != nil {
 			return fmt.Errorf("worker: %w", err)
 		}
 	}

@@ -36,7 +36,10 @@ type config struct {
 	Cache           string        `env:"TOWPATH_CACHE_DIR" flag:"cache-dir" help:"folder of compiled profiles, private to this user; empty: towpath in the user's cache folder"`
 	Storage         string        `env:"TOWPATH_STORAGE" flag:"storage" help:"folder of the sessions' directories, private to this user, where the children of their turns work; empty: each child has a folder that goes with it"`
 	StorageShared   bool          `env:"TOWPATH_STORAGE_SHARED" flag:"storage-shared" envDefault:"false" help:"every node reaches the same files in its --storage; else a session stays on the nodes that have its files"`
-	StorageQuota    size          `env:"TOWPATH_STORAGE_QUOTA" flag:"storage-quota" envDefault:"0" help:"files of a session above which its turns start no child, such as 2GiB; 0: no limit"`
+	StorageQuota    size          `env:"TOWPATH_STORAGE_QUOTA" flag:"storage-quota" envDefault:"0" help:"the largest quota that a session can have, such as 2GiB; its turns start no child above it; 0: no limit but its own"`
+	PVCNamespace    string        `env:"TOWPATH_PVC_NAMESPACE" flag:"pvc-namespace" help:"namespace of a Kubernetes cluster in which sessions that ask for storage of kind pvc get a claim; the cluster is found as kubectl does, or as a pod of it; empty: none"`
+	PVCClass        string        `env:"TOWPATH_PVC_CLASS" flag:"pvc-class" help:"storage class of these claims; empty: the cluster's default"`
+	PVCSize         size          `env:"TOWPATH_PVC_SIZE" flag:"pvc-size" envDefault:"1GiB" help:"size of the claim of a session that asked for no quota; none is larger than --storage-quota"`
 	GCEvery         time.Duration `env:"TOWPATH_GC_EVERY" flag:"gc-every" envDefault:"5m" help:"how often what nobody needs any more is collected"`
 	NodeID          string        `env:"TOWPATH_NODE_ID" flag:"node-id" help:"name of this node, unlike that of any other running one; empty: host name and process id"`
 	TurnConcurrency int           `env:"TOWPATH_TURNS" flag:"turns" envDefault:"100" help:"turns that run at the same time"`
@@ -173,6 +176,9 @@ func (c config) check() error {
 	}
 	if c.TurnConcurrency < 1 || c.TurnConcurrency > 10_000 {
 		return fmt.Errorf("--turns (TOWPATH_TURNS) is %d: from 1 to 10000", c.TurnConcurrency)
+	}
+	if c.PVCSize < 1 {
+		return errors.New("--pvc-size (TOWPATH_PVC_SIZE) is 0: a claim has a size, such as 1GiB")
 	}
 	if c.MaxConns < 4 {
 		return fmt.Errorf("--max-conns (TOWPATH_MAX_CONNS) is %d: a node needs at least 4", c.MaxConns)

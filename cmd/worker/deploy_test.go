@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -141,24 +143,53 @@ func at[T any](t *testing.T, o any, path ...any) (v T) {
 	return v
 }
 
+// manifests are the objects of a file.
+func manifests(t *testing.T, name string) (list []object) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("../../deploy/kubernetes", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for decoder := yaml.NewDecoder(bytes.NewReader(text)); ; {
+		var o object
+		if err := decoder.Decode(&o); errors.Is(err, io.EOF) {
+			return list
+		} else if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		list = append(list, o)
+	}
+}
+
+// The role for claims lets a worker do what it does, and nothing else; it is bound to the account that the file makes.
+func TestTheRoleForClaimsFitsTheWorker(t *testing.T) {
+	list := manifests(t, "claims.yaml")
+	if len(list) != 3 {
+		t.Fatalf("there are %d", len(list))
+	}
+	account, role, binding := list[0], list[1], list[2]
+	for i, want := range []string{"v1 ServiceAccount", "rbac.authorization.k8s.io/v1 Role", "rbac.authorization.k8s.io/v1 RoleBinding"} {
+		if got := at[string](t, list[i], "apiVersion") + " " + at[string](t, list[i], "kind"); got != want {
+			t.Errorf("number %d is %s, want %s", i, got, want)
+		}
+	}
+	may := map[string]string{}
+	for i := range at[[]any](t, role, "rules") {
+		may[fmt.Sprint(at[[]any](t, role, "rules", i, "apiGroups"), at[[]any](t, role, "rules", i, "resources"))] = fmt.Sprint(at[[]any](t, role, "rules", i, "verbs"))
+	}
+	if want := map[string]string{"[] [persistentvolumeclaims]": "[create get list delete]", "[] [namespaces]": "[get]"}; !maps.Equal(may, want) {
+		t.Errorf("a worker may %v, want %v", may, want)
+	}
+	if at[string](t, binding, "roleRef", "name") != at[string](t, role, "metadata", "name") || at[string](t, binding, "roleRef", "kind") != "Role" ||
+		at[string](t, binding, "subjects", 0, "name") != at[string](t, account, "metadata", "name") {
+		t.Errorf("it binds %v", binding)
+	}
+}
+
 // The manifests say who may do what: not root, bounded, with probes where the node answers and time to stop.
 func TestTheManifestsFitTheWorker(t *testing.T) {
-	files, err := filepath.Glob("../../deploy/kubernetes/*.yaml")
-	if err != nil || len(files) != 2 {
-		t.Fatal(files, err)
-	}
-	for _, name := range files {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for decoder := yaml.NewDecoder(bytes.NewReader(text)); ; {
-			var o object
-			if err := decoder.Decode(&o); errors.Is(err, io.EOF) {
-				break
-			} else if err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
+	for _, name := range []string{"migrate.yaml", "worker.yaml"} {
+		for _, o := range manifests(t, name) {
 			kind := at[string](t, o, "kind")
 			if version := map[string]string{"Deployment": "apps/v1", "Job": "batch/v1"}[kind]; version == "" || at[string](t, o, "apiVersion") != version {
 				t.Errorf("%s: %s of %v", name, kind, o["apiVersion"])

@@ -17,6 +17,7 @@ import (
 	"github.com/towpath/towpath/store"
 	"github.com/towpath/towpath/worker"
 	"github.com/towpath/towpath/worker/storage"
+	"github.com/towpath/towpath/worker/storage/pvc"
 	"github.com/towpath/towpath/worker/supervise"
 )
 
@@ -74,13 +75,17 @@ func run(ctx context.Context, cfg config, logs io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	claims, err := cfg.claims(node)
+	if err != nil {
+		return err
+	}
 	var loops sync.WaitGroup
 	defer loops.Wait()
 	defer fail(nil)
 	err = worker.Run(node, worker.Config{
 		Pool: pool, RiverSchema: cfg.RiverSchema, Queues: cfg.Queues, Pooled: cfg.Pooled,
 		NodeID: cfg.NodeID, Version: version(),
-		Plugins: cfg.Plugins, UpgradeCheck: cfg.UpgradeCheck, Cache: cfg.Cache, Storage: root, GCEvery: cfg.GCEvery,
+		Plugins: cfg.Plugins, UpgradeCheck: cfg.UpgradeCheck, Cache: cfg.Cache, Storage: root, Claims: claims, GCEvery: cfg.GCEvery,
 		Daemons:  cfg.DaemonDir,
 		Seal:     seal,
 		LeaseTTL: cfg.LeaseTTL, SoftStop: cfg.SoftStop, HardStop: cfg.HardStop,
@@ -99,6 +104,18 @@ func run(ctx context.Context, cfg config, logs io.Writer) (err error) {
 		log.Info("stopped")
 	}
 	return err
+}
+
+// claims are where sessions get volumes of a cluster; nil: nowhere.
+func (c config) claims(ctx context.Context) (storage.Place, error) {
+	if c.PVCNamespace == "" {
+		return nil, nil
+	}
+	claims, err := pvc.Open(ctx, pvc.Config{Namespace: c.PVCNamespace, Class: c.PVCClass, Size: int64(c.PVCSize), Most: int64(c.StorageQuota)})
+	if err != nil {
+		return nil, &usageError{err: err, hint: "--pvc-namespace (TOWPATH_PVC_NAMESPACE) names one that this user may get, with claims to create, get, list and delete: see deploy/kubernetes/claims.yaml"}
+	}
+	return claims, nil
 }
 
 // await waits for a database that is down, and returns at once what waiting cannot mend.

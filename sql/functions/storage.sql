@@ -45,11 +45,12 @@ create or replace function towpath.storage_create(session text, options jsonb de
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   wrong text := towpath.misfit(options, '{"type": "object", "additionalProperties": false, "properties": {
-    "kind": {"enum": ["dir"]}, "quota": {"type": "integer"}, "ttl_s": {"type": "number"}}}', 'options');
+    "kind": {"enum": ["dir", "pvc"]}, "quota": {"type": "integer"}, "ttl_s": {"type": "number"}}}', 'options');
   s towpath.session;
+  kinds text[];
 begin
   if wrong is not null then
-    perform towpath.fail('TW400', wrong, 'options are kind (dir), quota (bytes), ttl_s (seconds)');
+    perform towpath.fail('TW400', wrong, 'options are kind (dir, pvc), quota (bytes), ttl_s (seconds)');
   end if;
   if (options ->> 'quota')::numeric not between 1 and 9e18 or (options ->> 'ttl_s')::numeric not between 1 and 1e9 then
     perform towpath.fail('TW400', 'quota or ttl_s is out of range', 'quota is a number of bytes, ttl_s of seconds, both from 1');
@@ -59,13 +60,19 @@ begin
   if s.storage = 'provisioned' then
     return null;
   end if;
-  if not exists (select 1 from towpath.node n where n.stopped_at is null and n.roots <> '{}') then
-    perform towpath.fail('TW409', 'no node has a storage root', 'start one with TOWPATH_STORAGE');
+  select array_agg(distinct case when r.id like 'pvc:%' then 'pvc' else 'dir' end) into kinds
+  from towpath.node n, unnest(n.roots) r(id) where n.stopped_at is null;
+  if kinds is null then
+    perform towpath.fail('TW409', 'no node has a storage root', 'start one with TOWPATH_STORAGE, or TOWPATH_PVC_NAMESPACE');
   end if;
-  return towpath.job_for_storage(s.id, 'create', options);
+  if options ->> 'kind' <> all(kinds) then
+    perform towpath.fail('TW409', format('no node has storage of kind %s', options ->> 'kind'),
+      format('start one with %s', case options ->> 'kind' when 'dir' then 'TOWPATH_STORAGE' else 'TOWPATH_PVC_NAMESPACE' end));
+  end if;
+  return towpath.job_for_storage(s.id, 'create', jsonb_build_object('kind', case when 'dir' = any(kinds) then 'dir' else 'pvc' end) || options);
 end $$;
 comment on function towpath.storage_create(text, jsonb) is
-'Asks for storage of a session and returns the River job that makes it; null when it is there. options: kind (dir), quota in bytes (recorded; what a node enforces is its TOWPATH_STORAGE_QUOTA), ttl_s. A session whose turn starts a child on a node with a storage root gets a directory by itself.';
+'Asks for storage of a session and returns the River job that makes it; null when it is there. options: kind (dir, a directory of a node; pvc, a PersistentVolumeClaim of a Kubernetes cluster; without one dir, where a node has a root for it), quota in bytes, at most the TOWPATH_STORAGE_QUOTA of the node that makes it, ttl_s. A session whose turn starts a child on a node with a storage root gets a directory by itself.';
 
 create or replace function towpath.storage_put(session text, kind text, root text, shared boolean, name text, quota bigint default null,
                                                ttl interval default null) returns text
@@ -163,12 +170,13 @@ declare
   t   timestamptz := towpath.now();
   ids text[];
 begin
-  -- What is locked is looked at again as it is then; who holds a lock is at work there.
+  -- What is locked is looked at again as it is then; who holds a lock is at work there. In any order: who skips what is locked
+  -- waits for nobody, and a sort would judge all of them for each batch.
   select array_agg(d.id) into ids from (
     select y.id from towpath.storage x join towpath.session y on y.id = x.session_id
     where x.evicting_at is null and x.root = any(roots) and y.storage = 'provisioned' and y.active_process is null
       and (y.runtime_state = 'destroyed' or coalesce(x.expires_at, y.updated_at + towpath.keep('storage', y.tenant, y.profile)) <= t)
-    order by y.id limit max for no key update of y skip locked) d;
+    limit max for no key update of y skip locked) d;
   update towpath.storage x set evicting_at = t, reason = case s.runtime_state when 'destroyed' then 'session destroyed' else 'expired' end
   from towpath.session s where x.session_id = any(ids) and s.id = x.session_id;
   update towpath.session s set storage = 'evicting', updated_at = t where s.id = any(ids);
@@ -204,7 +212,7 @@ create or replace function towpath.node_roots(id text, incarnation uuid, roots t
 language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
   update towpath.node n set roots = node_roots.roots where n.id = node_roots.id and n.incarnation = node_roots.incarnation
 $$;
-comment on function towpath.node_roots(text, uuid, text[]) is 'A node says which storage roots it has: turns of sessions in them may run there.';
+comment on function towpath.node_roots(text, uuid, text[]) is 'A node says which storage roots it has: turns of sessions in them may run there. The namespace of a cluster is pvc: and its uid.';
 
 create or replace function towpath.gc_now() returns bigint
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$

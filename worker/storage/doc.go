@@ -1,4 +1,4 @@
-// Package storage keeps the files of sessions: a directory each, below a root.
+// Package storage keeps the files of sessions. A Place is where: Root has a directory for each, package pvc a volume of a cluster.
 //
 //	ROOT/                  0700; its id, not its path, is what the database knows
 //	├─ .towpath-root       the id; who has it has these files
@@ -14,6 +14,7 @@
 //   - Every path is opened through os.Root: no symbolic link, whoever planted it, leads out of the root. What is removed
 //     is first renamed, so that two that remove at once, and one that is killed, leave nothing half there under its name.
 //   - A directory is made first and recorded then; what is made and not recorded is an orphan, and goes after an hour.
+//   - A session's quota is its own, at most the root's. It is looked at when a child starts; the file system knows none.
 //   - A root that was replaced since it was opened (another device mounted over it, or unmounted) is not touched.
 //
 // # Failure rules

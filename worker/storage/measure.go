@@ -13,9 +13,9 @@ import (
 
 // Measure is what a session's directory holds.
 type Measure struct {
-	Bytes  int64 // of regular files
-	Files  int64 // of any kind but directories
-	SHA256 []byte
+	Bytes  int64  // of regular files
+	Files  int64  // of any kind but directories; -1: unknown
+	SHA256 []byte // nil: unknown
 }
 
 // Measure counts and digests a session's files. The digest covers, in the order of their paths, path, kind and content of
@@ -92,14 +92,19 @@ func content(dir *os.Root, path string, digest hash.Hash) error {
 	return err
 }
 
-// Room fails with ErrQuota when a session has used up its quota.
-func (r *Root) Room(ctx context.Context, session string) error {
-	if r.Quota == 0 {
+// Room fails with ErrQuota when a session has used up its quota, own, or the root's when that is smaller; 0: none of its own.
+func (r *Root) Room(ctx context.Context, session string, own int64) error {
+	most := Least(own, r.quota)
+	if most == 0 {
 		return nil
 	}
 	m, err := r.measure(ctx, Name(session), nil)
-	if err == nil && m.Bytes >= r.Quota {
-		err = fmt.Errorf("%w: %d bytes in %d files, %d are allowed; remove some, or raise TOWPATH_STORAGE_QUOTA", ErrQuota, m.Bytes, m.Files, r.Quota)
+	if err == nil && m.Bytes >= most {
+		way := "that is the session's own quota"
+		if most == r.quota {
+			way = "or raise TOWPATH_STORAGE_QUOTA"
+		}
+		err = fmt.Errorf("%w: %d bytes in %d files, %d are allowed; remove some, %s", ErrQuota, m.Bytes, m.Files, most, way)
 	}
 	if err != nil {
 		return fmt.Errorf("storage: session %s: %w", session, err)

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +14,7 @@ import (
 )
 
 // Remove removes a directory by its name. That there is none is no error.
-func (r *Root) Remove(name string) error {
+func (r *Root) Remove(_ context.Context, name string) error {
 	if err := r.remove(name); err != nil {
 		return fmt.Errorf("storage: remove %s: %w", name, err)
 	}
@@ -75,7 +76,7 @@ func (r *Root) open(name string) {
 
 // Orphans removes the directories that belong to no session and are older than age, and what interrupted removals left.
 // known says which of some names belong to one. It goes on after a failure and returns all of them.
-func (r *Root) Orphans(age time.Duration, known func(names []string) ([]string, error)) (removed int, err error) {
+func (r *Root) Orphans(ctx context.Context, age time.Duration, known func(names []string) ([]string, error)) (removed int, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.Check(); err != nil {
@@ -88,6 +89,9 @@ func (r *Root) Orphans(age time.Duration, known func(names []string) ([]string, 
 	defer dir.Close()
 	var errs []error
 	for {
+		if ctx.Err() != nil {
+			return removed, errors.Join(append(errs, context.Cause(ctx))...)
+		}
 		entries, err := dir.ReadDir(1000) // however many there are, a few are in memory
 		if len(entries) == 0 {
 			if !errors.Is(err, io.EOF) {
@@ -125,7 +129,7 @@ func (r *Root) Orphans(age time.Duration, known func(names []string) ([]string, 
 			if kept[name] {
 				continue
 			}
-			if err := r.Remove(name); err != nil {
+			if err := r.Remove(ctx, name); err != nil {
 				errs = append(errs, err)
 			} else {
 				removed++

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -24,21 +26,48 @@ var (
 	ErrMoved = errors.New("the storage root was replaced or unmounted")
 	// ErrQuota says that a session's files are above its quota.
 	ErrQuota = errors.New("storage quota is exceeded")
+	// ErrGoing says that what is removed goes as soon as nobody uses it any more: ask again.
+	ErrGoing = errors.New("it is being removed")
 )
+
+// Place is where storage of one kind is made, measured and removed: a folder (Root), or a namespace of a cluster (package
+// pvc). It is safe for concurrent use, also by other processes.
+type Place interface {
+	// At says where this is.
+	At() At
+	// Quota is how many bytes a session gets that asked for so many; 0: it asked for none, it has none of its own.
+	Quota(asked int64) int64
+	// Make makes a session's storage, or takes what is there, and returns its name.
+	Make(ctx context.Context, session string, quota int64) (name string, err error)
+	// Measure says what a session's storage holds.
+	Measure(ctx context.Context, session string) (Measure, error)
+	// Remove removes storage by its name. That there is none is no error; ErrGoing says that it goes by itself from now on.
+	Remove(ctx context.Context, name string) error
+	// Orphans removes what belongs to no session and is older than age, and what interrupted removals left. known says which
+	// of some names belong to one. It goes on after a failure and returns all of them.
+	Orphans(ctx context.Context, age time.Duration, known func(names []string) ([]string, error)) (removed int, err error)
+}
+
+// At is where storage is.
+type At struct {
+	Kind   string // dir or pvc
+	Root   string // the id that lies in it
+	Shared bool   // every node may reach it, or has no need to
+}
 
 // Root is a folder of session directories. It is safe for concurrent use, also by other processes.
 type Root struct {
-	ID     string
-	Shared bool  // every node may reach it
-	Quota  int64 // bytes of a session, 0: none
+	ID string
 
-	path string
-	dir  *os.Root
-	mu   sync.Mutex // of what is removed here
+	shared bool
+	quota  int64 // bytes of a session, 0: none
+	path   string
+	dir    *os.Root
+	mu     sync.Mutex // of what is removed here
 }
 
 // Open opens a root, making it if it is not there. An existing folder that holds anything else is refused, and so is one
-// that others may enter. shared says that every node reaches the same files by this path.
+// that others may enter. shared says that every node reaches the same files by this path. quota bounds every session's.
 func Open(path string, shared bool, quota int64) (*Root, error) {
 	r, err := open(path, shared, quota)
 	if err != nil {
@@ -65,7 +94,7 @@ func open(path string, shared bool, quota int64) (*Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Root{Shared: shared, Quota: quota, path: path, dir: dir}
+	r := &Root{shared: shared, quota: quota, path: path, dir: dir}
 	if r.ID, err = r.mark(); err != nil {
 		dir.Close()
 		return nil, err
@@ -90,7 +119,7 @@ func (r *Root) mark() (string, error) {
 		id := uuid.NewString()
 		draft := marker + "-" + id
 		if err := r.dir.WriteFile(draft, []byte(id+"\n"), 0o600); err != nil {
-			return "", err
+			return "", errors.Join(err, r.dir.Remove(draft))
 		}
 		if err := r.dir.Link(draft, marker); err != nil && !errors.Is(err, fs.ErrExist) {
 			return "", err
@@ -132,8 +161,33 @@ func Name(session string) string {
 	return hex.EncodeToString(h[:16])
 }
 
-// Make makes a session's directory, or takes the one that is there, and returns its path.
-func (r *Root) Make(session string) (string, error) {
+// At says where this is.
+func (r *Root) At() At { return At{Kind: "dir", Root: r.ID, Shared: r.shared} }
+
+// Quota is what was asked for, at most the root's.
+func (r *Root) Quota(asked int64) int64 {
+	if asked == 0 {
+		return 0
+	}
+	return Least(asked, r.quota)
+}
+
+// Least is the smaller one of two quotas, of which 0 is none.
+func Least(a, b int64) int64 {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// Make makes a session's directory, or takes the one that is there.
+func (r *Root) Make(_ context.Context, session string, _ int64) (string, error) {
+	_, err := r.Dir(session)
+	return Name(session), err
+}
+
+// Dir makes a session's directory, or takes the one that is there, and returns its path.
+func (r *Root) Dir(session string) (string, error) {
 	path, err := r.make(Name(session))
 	if err != nil {
 		return "", fmt.Errorf("storage: session %s: %w", session, err)

@@ -29,7 +29,7 @@ func newRoot(t *testing.T, quota int64) *Root {
 
 func (r *Root) put(t *testing.T, session, path, text string) string {
 	t.Helper()
-	dir, err := r.Make(session)
+	dir, err := r.Dir(session)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,10 +54,10 @@ func none([]string) ([]string, error) { return nil, nil }
 func TestASessionHasOneDirectoryThatNobodyElseMayEnter(t *testing.T) {
 	r := newRoot(t, 0)
 	dir := r.put(t, "s", "notes/a.txt", "hello")
-	if again, err := r.Make("s"); err != nil || again != dir {
+	if again, err := r.Dir("s"); err != nil || again != dir {
 		t.Errorf("%s, then %s, %v", dir, again, err)
 	}
-	if other, err := r.Make("../s"); err != nil || other == dir || filepath.Dir(other) != filepath.Dir(dir) {
+	if other, err := r.Dir("../s"); err != nil || other == dir || filepath.Dir(other) != filepath.Dir(dir) {
 		t.Errorf("another session has %s, %v", other, err)
 	}
 	for _, path := range []string{dir, filepath.Dir(dir)} {
@@ -65,10 +65,10 @@ func TestASessionHasOneDirectoryThatNobodyElseMayEnter(t *testing.T) {
 			t.Errorf("%s: %v, %v", path, info.Mode(), err)
 		}
 	}
-	if err := r.Remove(Name("s")); err != nil || there(dir) {
+	if err := r.Remove(t.Context(), Name("s")); err != nil || there(dir) {
 		t.Errorf("not removed: %v", err)
 	}
-	if err := r.Remove(Name("s")); err != nil {
+	if err := r.Remove(t.Context(), Name("s")); err != nil {
 		t.Errorf("removed again: %v", err)
 	}
 }
@@ -138,10 +138,10 @@ func TestARootThatWasReplaced(t *testing.T) {
 	}
 	check := func(what string) {
 		t.Helper()
-		_, made := r.Make("s")
+		_, made := r.Dir("s")
 		_, measured := r.Measure(t.Context(), "s")
-		_, orphans := r.Orphans(0, none)
-		for name, err := range map[string]error{"make": made, "measure": measured, "remove": r.Remove(Name("s")), "orphans": orphans} {
+		_, orphans := r.Orphans(t.Context(), 0, none)
+		for name, err := range map[string]error{"make": made, "measure": measured, "remove": r.Remove(t.Context(), Name("s")), "orphans": orphans} {
 			if !errors.Is(err, ErrMoved) {
 				t.Errorf("%s: %s: %v", what, name, err)
 			}
@@ -180,14 +180,14 @@ func TestLinksLeadNowhere(t *testing.T) {
 	if err := os.Symlink(outside, evil); err != nil {
 		t.Fatal(err)
 	}
-	if path, err := r.Make("evil"); err == nil {
+	if path, err := r.Dir("evil"); err == nil {
 		t.Errorf("made %s", path)
 	}
 	if m, err := r.Measure(t.Context(), "evil"); err == nil {
 		t.Errorf("measured %+v", m)
 	}
 	for _, session := range []string{"s", "evil"} {
-		if err := r.Remove(Name(session)); err != nil || there(filepath.Join(r.path, Name(session))) {
+		if err := r.Remove(t.Context(), Name(session)); err != nil || there(filepath.Join(r.path, Name(session))) {
 			t.Errorf("%s is not removed: %v", session, err)
 		}
 	}
@@ -198,7 +198,7 @@ func TestLinksLeadNowhere(t *testing.T) {
 		t.Errorf("the folder outside has mode %v", info.Mode())
 	}
 	for _, name := range []string{"..", "../outside", marker, "x", ""} {
-		if err := r.Remove(name); err == nil {
+		if err := r.Remove(t.Context(), name); err == nil {
 			t.Errorf("removed %q", name)
 		}
 	}
@@ -234,11 +234,11 @@ func TestADigestSaysWhatIsThere(t *testing.T) {
 func TestAQuotaLeavesNoRoom(t *testing.T) {
 	r := newRoot(t, 10)
 	r.put(t, "s", "a", "123456789")
-	if err := r.Room(t.Context(), "s"); err != nil {
+	if err := r.Room(t.Context(), "s", 0); err != nil {
 		t.Error(err)
 	}
 	r.put(t, "s", "b", "0")
-	if err := r.Room(t.Context(), "s"); !errors.Is(err, ErrQuota) || !strings.Contains(err.Error(), "10 bytes in 2 files") {
+	if err := r.Room(t.Context(), "s", 0); !errors.Is(err, ErrQuota) || !strings.Contains(err.Error(), "10 bytes in 2 files") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -252,7 +252,7 @@ func TestADirectoryThatResists(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := r.Remove(Name("s")); err != nil || there(dir) {
+	if err := r.Remove(t.Context(), Name("s")); err != nil || there(dir) {
 		t.Errorf("not removed: %v", err)
 	}
 }
@@ -273,18 +273,22 @@ func TestOrphansGoAndOthersStay(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	future := r.put(t, "future", "a", "x") // the clock was set back since it was made
+	if err := os.Chtimes(future, time.Now().Add(time.Hour), time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
 	asked := 0
-	n, err := r.Orphans(time.Hour, func(names []string) ([]string, error) { asked += len(names); return []string{Name("known")}, nil })
+	n, err := r.Orphans(t.Context(), time.Hour, func(names []string) ([]string, error) { asked += len(names); return []string{Name("known")}, nil })
 	if err != nil || n != 2 || asked != 2 {
 		t.Errorf("removed %d, asked for %d, %v", n, asked, err)
 	}
-	for path, stays := range map[string]bool{known: true, young: true, stranger: true, orphan: false, left: false} {
+	for path, stays := range map[string]bool{known: true, young: true, future: true, stranger: true, orphan: false, left: false} {
 		if there(path) != stays {
 			t.Errorf("%s is there: %v", path, !stays)
 		}
 	}
 	down := errors.New("the database is away")
-	if _, err := r.Orphans(0, func([]string) ([]string, error) { return nil, down }); !errors.Is(err, down) || !there(known) || !there(young) {
+	if _, err := r.Orphans(t.Context(), 0, func([]string) ([]string, error) { return nil, down }); !errors.Is(err, down) || !there(known) || !there(young) {
 		t.Errorf("without an answer: %v", err)
 	}
 }
@@ -301,19 +305,19 @@ func TestRemovalsSideBySide(t *testing.T) {
 	for range 4 {
 		wg.Go(func() {
 			for _, s := range []string{"a", "b", "c", "d"} {
-				if err := r.Remove(Name(s)); err != nil {
+				if err := r.Remove(t.Context(), Name(s)); err != nil {
 					t.Error(err)
 				}
 			}
 		})
 		wg.Go(func() {
-			if _, err := r.Orphans(0, none); err != nil {
+			if _, err := r.Orphans(t.Context(), 0, none); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	wg.Wait()
-	if _, err := r.Orphans(0, none); err != nil {
+	if _, err := r.Orphans(t.Context(), 0, none); err != nil {
 		t.Error(err)
 	}
 	left, err := os.ReadDir(r.path)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -158,7 +159,11 @@ func (x *execution) spawn(ctx context.Context, s *stream, framing string) error 
 		return context.Cause(ctx)
 	case err != nil:
 		x.log.Warn("a child did not start", "command", s.target, "error", err)
-		x.start(s, func(ctx context.Context) { s.fail(ctx, x.inbox, hostabi.Errorf(hostabi.EIO, "%v", err)) })
+		var told *hostabi.Error
+		if !errors.As(err, &told) {
+			told = hostabi.Errorf(hostabi.EIO, "%v", err)
+		}
+		x.start(s, func(ctx context.Context) { s.fail(ctx, x.inbox, told) })
 		return nil
 	}
 	s.child = child

@@ -402,6 +402,23 @@ func TestADeafChildHoldsItsGuestOnlySoLong(t *testing.T) {
 	}
 }
 
+// A session whose files are above its quota starts no child, and the guest hears why.
+func TestAChildWithoutRoomDoesNotStart(t *testing.T) {
+	for want, err := range map[string]error{"failed EQUOTA": hostabi.Errorf(hostabi.EQUOTA, "the files are above the quota"), "failed EIO": errors.New("the disk is gone")} {
+		b := children(t, map[string]string{"greeter": `echo hello`})
+		b.runner.Dir = func(context.Context, string) (string, error) { return "", err }
+		p := b.run(func(ctx context.Context, h hostabi.Host) error {
+			if got, err := told(ctx, h, procOpen(ctx, t, h, `{"name":"greeter"}`)); got != want || err != nil {
+				t.Errorf("the guest was told %q, %v; want %q", got, err, want)
+			}
+			return finish(ctx, h)
+		})
+		if p.Status != "completed" {
+			t.Errorf("%s %s", p.Status, p.Outcome)
+		}
+	}
+}
+
 func TestCloseAndTheTurnsEndLeaveNobody(t *testing.T) {
 	for name, end := range map[string]func(context.Context, hostabi.Host, []uint32) error{
 		"close": func(ctx context.Context, h hostabi.Host, all []uint32) error {

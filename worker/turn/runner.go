@@ -85,8 +85,8 @@ type Config struct {
 	Told func()
 	// Collect, if set, is called when the control channel asks every node to collect what nobody needs. It must not block.
 	Collect func()
-	// Dir, if set, gives the directory in which the children of a session's turns work; nil: each has one of its own, which
-	// goes with it.
+	// Dir, if set, gives the directory in which the children of a session's turns work; nil, or an empty answer: each has one
+	// of its own, which goes with it. The code of a hostabi.Error is told to the guest.
 	Dir func(ctx context.Context, session string) (string, error)
 }
 

@@ -322,7 +322,7 @@ func collecting(ctx context.Context, o Options, s *server, emit func(Row)) error
 	for i := range names {
 		session := fmt.Sprintf("s%d", i)
 		names[i] = storage.Name(session)
-		path, err := root.Make(session)
+		path, err := root.Dir(session)
 		if err == nil {
 			err = os.WriteFile(filepath.Join(path, "notes.txt"), []byte("hello"), 0o600)
 		}
