@@ -26,3 +26,4 @@ only 'queue(/[^ ]*)?|examples/15-river' github.com/riverqueue/
 only 'hostabi/engine(/[^ ]*)?' github.com/tetratelabs/wazero
 only 'hostabi/vocabulary' github.com/santhosh-tekuri/jsonschema/
 only 'worker/(trace|turn)|cmd/worker' go.opentelemetry.io/
+only 'worker/storage/pvc(/[^ ]*)?' k8s.io/

@@ -8,9 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	corev1 "k8s.io/api/core/v1"
-	kube "k8s.io/apimachinery/pkg/api/resource"
-
 	"github.com/towpath/towpath/hostabi"
 	"github.com/towpath/towpath/store"
 	"github.com/towpath/towpath/worker/storage"
@@ -50,9 +47,7 @@ func TestAVolumeIsProvisionedAndEvicted(t *testing.T) {
 	if at.State != "provisioned" || at.Kind != "pvc" || at.Quota != 2<<30 || cluster.Claim(at.Name) == nil {
 		t.Errorf("storage is %+v", at)
 	}
-	cluster.Put(at.Name, func(x *corev1.PersistentVolumeClaim) {
-		x.Status.Capacity = corev1.ResourceList{corev1.ResourceStorage: kube.MustParse("2Gi")}
-	})
+	cluster.Bind(at.Name, 2<<30)
 	c.ok(p.refresh(t.Context(), "s"))
 	if at = c.stored("s"); at.Bytes != 2<<30 || at.Files != nil {
 		t.Errorf("storage is %+v", at)

@@ -9,7 +9,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/towpath/towpath/worker/storage"
@@ -61,9 +60,7 @@ func TestASessionHasOneClaim(t *testing.T) {
 	if m, err := c.Measure(t.Context(), "s"); err != nil || m.Bytes != 0 || m.Files != -1 || m.SHA256 != nil {
 		t.Errorf("%+v, %v", m, err)
 	}
-	c.Put(ours, func(p *corev1.PersistentVolumeClaim) {
-		p.Status.Phase, p.Status.Capacity = corev1.ClaimBound, corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("2Gi")}
-	})
+	c.Bind(ours, 2<<30)
 	if m, err := c.Measure(t.Context(), "s"); err != nil || m.Bytes != 2<<30 {
 		t.Errorf("%+v, %v", m, err)
 	}

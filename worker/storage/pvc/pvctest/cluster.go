@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	quantity "k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
@@ -70,15 +71,26 @@ func (c *Cluster) Claim(name string) *corev1.PersistentVolumeClaim {
 func (c *Cluster) Put(name string, change func(*corev1.PersistentVolumeClaim)) {
 	c.t.Helper()
 	claim := c.Claim(name)
-	write := c.tracker.Update
+	var err error
 	if claim == nil {
 		claim = &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: Namespace}}
-		write = c.tracker.Create
+		change(claim)
+		err = c.tracker.Create(resource, claim, Namespace)
+	} else {
+		change(claim)
+		err = c.tracker.Update(resource, claim, Namespace)
 	}
-	change(claim)
-	if err := write(resource, claim, Namespace); err != nil {
+	if err != nil {
 		c.t.Fatal(err)
 	}
+}
+
+// Bind gives a claim a volume of so many bytes.
+func (c *Cluster) Bind(name string, bytes int64) {
+	c.t.Helper()
+	c.Put(name, func(p *corev1.PersistentVolumeClaim) {
+		p.Status.Phase, p.Status.Capacity = corev1.ClaimBound, corev1.ResourceList{corev1.ResourceStorage: *quantity.NewQuantity(bytes, quantity.BinarySI)}
+	})
 }
 
 // Protect has the cluster keep claims that are deleted, as it does with those that a pod uses, until Free.
