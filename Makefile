@@ -63,6 +63,7 @@ codex: postgres ## Run turns with the real codex
 	@scripts/codex.sh >/dev/null
 	TOWPATH_TEST_CODEX=1 go test -timeout 10m ./plugins/codex
 	TOWPATH_TEST_CODEX=1 go test -run TestWithCodex -timeout 10m ./cmd/worker
+	scripts/live.sh --standin
 
 languages: ## Build the plugins in C, Rust and AssemblyScript, and test them with the one in Go
 	TOWPATH_TEST_LANGUAGES=1 go test -timeout 15m ./examples/02-languages

@@ -2,12 +2,22 @@
 # One real turn with each provider whose key is in the environment: DEEPSEEK_API_KEY, MINIMAX_API_KEY, OPENAI_API_KEY. It
 # costs a few tokens. Each profile runs under the permit file it is shipped with, on a private Postgres that is thrown
 # away. Fails unless every answer holds a word made up here. Not for continuous integration.
+#
+# live.sh --standin: the same with the stand-in in the providers' places, all three profiles, no key and no cost. The
+# permits are the shipped ones but for where they lead.
 set -eu
 cd "$(dirname "$0")/.."
 
 unset DATABASE_URL RIVER_SCHEMA TOWPATH_POOLED TOWPATH_QUEUES TOWPATH_NO_MIGRATE
 say() { printf '%s\n' "$*" >&2; }
 
+standin=''
+[ "${1:-}" != --standin ] || {
+	standin=yes
+	export DEEPSEEK_API_KEY=for-the-stand-in MINIMAX_API_KEY=for-the-stand-in OPENAI_API_KEY=for-the-stand-in
+	program=$(scripts/codex.sh)
+	PATH=$(dirname "$program"):$PATH
+}
 profiles=''
 [ -z "${DEEPSEEK_API_KEY:-}" ] || profiles="$profiles deepseek"
 [ -z "${MINIMAX_API_KEY:-}" ] || profiles="$profiles minimax-m3"
@@ -21,11 +31,13 @@ profiles=''
 dir=$(mktemp -d /tmp/towpath-live-XXXXXX)
 chmod 755 "$dir" # root's Postgres runs as somebody else, who passes through
 export TOWPATH_DATA_DIR="$dir/data" TOWPATH_PLUGINS="$dir/plugins"
-worker=''
+worker='' played=''
 finish() {
 	code=$?
 	trap - EXIT INT TERM
-	[ -z "$worker" ] || { kill "$worker" 2>/dev/null; wait "$worker" 2>/dev/null; } || true
+	for pid in $worker $played; do
+		kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null || true
+	done
 	[ $code = 0 ] || [ ! -f "$dir/worker.log" ] || tail -n 20 "$dir/worker.log" >&2
 	rm -rf "$dir"
 	exit $code
@@ -39,6 +51,17 @@ mkdir "$dir/plugins"
 for profile in $profiles; do
 	cp "bin/plugins/$profile.wasm" "bin/plugins/$profile.toml" "$dir/plugins/"
 done
+if [ -n "$standin" ]; then
+	go build -o "$dir/standin" ./examples/standin/cmd/standin
+	mkfifo "$dir/url"
+	"$dir/standin" >"$dir/url" &
+	played=$!
+	read -r url <"$dir/url"
+	here="s|\"api[.][a-z.]*\"|\"${url#http://}\"\\nprivate = true|"
+	sed -i -e "$here" -e "s|^\\[config\\]|&\\nbase_url = \"$url\"|" "$dir/plugins/deepseek.toml"
+	sed -i -e "/api.minimaxi.com/!$here" -e "s|^\\[config\\]|&\\nbase_url = \"$url/minimax/v1\"|" "$dir/plugins/minimax-m3.toml"
+	sed -i -e "$here" -e "s|https://api.openai.com|$url|" "$dir/plugins/codex.toml"
+fi
 bin/worker >"$dir/worker.log" 2>&1 &
 worker=$!
 until grep -q 'msg=ready' "$dir/worker.log"; do

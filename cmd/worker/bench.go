@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -42,13 +43,16 @@ ratio is value over baseline. Suites: ` + strings.Join(bench.Suites(), ", ") + `
 				return err
 			}
 			options.PostgresBin = cfg.PostgresBin
+			if options.Codex == "" {
+				options.Codex, _ = exec.LookPath("codex")
+			}
 			cfg.LogLevel = max(cfg.LogLevel, 4) // warnings: the figures are what counts
 			options.Logger = cfg.logger(c.err)
 			w := tabwriter.NewWriter(c.out, 24, 0, 2, ' ', 0)
-			line := "%s\t%s\t%.4g\t%s\t%.4g\t%.3g\n"
+			line, missing := "%s\t%s\t%.4g\t%s\t%.4g\t%.3g\n", "%s\t%s\tnot measured: %s\n"
 			switch {
 			case markdown:
-				line = "| %s | %s | %.4g | %s | %.4g | %.3g |\n"
+				line, missing = "| %s | %s | %.4g | %s | %.4g | %.3g |\n", "| %s | %s | not measured: %s | | | |\n"
 				fmt.Fprint(w, "| suite | name | value | unit | baseline | ratio |\n|---|---|---|---|---|---|\n")
 			case !show.json:
 				fmt.Fprintln(w, "SUITE\tNAME\tVALUE\tUNIT\tBASELINE\tRATIO")
@@ -57,6 +61,11 @@ ratio is value over baseline. Suites: ` + strings.Join(bench.Suites(), ", ") + `
 				err := bench.Run(cmd.Context(), suite, options, func(r bench.Row) {
 					if show.json {
 						_ = writeJSON(c.out, r)
+						return
+					}
+					if r.Missing != "" {
+						fmt.Fprintf(w, missing, r.Suite, r.Name, r.Missing)
+						_ = w.Flush()
 						return
 					}
 					fmt.Fprintf(w, line, r.Suite, r.Name, r.Value, r.Unit, r.Baseline, r.Ratio)
@@ -75,6 +84,7 @@ ratio is value over baseline. Suites: ` + strings.Join(bench.Suites(), ", ") + `
 	f.IntVar(&options.Kills, "kills", 0, "nodes that the suite journal kills; 0: 20")
 	f.DurationVar(&options.Idle, "idle", 30*time.Second, "how long an idle node is watched")
 	f.StringVar(&options.Extism, "extism", "", "folder of the module extismbench, to compare guests with Extism")
+	f.StringVar(&options.Codex, "codex", "", "program of codex, for what a turn of it costs; empty: codex in PATH, if it is there")
 	f.StringVar(&options.Plugin, "plugin", "", "module that the suite plugins drops; empty: plugins/deepseek.wasm beside this program")
 	f.IntVar(&options.Profiles, "profiles", 0, "profiles that the suite plugins loads at once; 0: 20")
 	f.BoolVar(&markdown, "markdown", false, "print a table for a page")

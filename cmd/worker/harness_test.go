@@ -96,6 +96,7 @@ func playScripts(t *testing.T, dir string) {
 			"codex":    cmdCodex,
 			"job":      cmdJob,
 			"account":  cmdAccount,
+			"aimock":   cmdAimock,
 			"pooler":   cmdPooler,
 			"ui":       cmdUI,
 			"until":    cmdUntil,

@@ -101,6 +101,8 @@ func (p *player) response(c *response, words string, number int) (stream, error)
 		pieces = halves(p.script.args)
 	case p.script.fault == "failed", p.script.fault == "incomplete":
 		name = p.script.fault
+	case p.script.fault == "garbage", p.script.fault == "no-usage":
+		name = fixtureOf[p.script.fault]
 	case p.script.fault == "reasoned":
 		name, reasoning = "reasoned", 5
 	}

@@ -1,7 +1,8 @@
 // Package vocabulary is the one list of the events and outcomes that all backends share: vocabulary.json, a JSON Schema
 // for each type. A backend may add types of its own; one from the list has to fit.
 //
-// Only tests check events: package guesttest does with everything a plugin emits. A worker stores what a guest says.
+// Only tests check events, all of them: package guesttest does with everything a plugin emits, package queuetest with what is
+// in a test's database at its end, stories with the real codex included. A worker stores what a guest says.
 package vocabulary
 
 import (

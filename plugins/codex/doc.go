@@ -27,6 +27,14 @@
 //   - Usage is what codex notes per response, by the response's id, and never a sum of its running totals.
 //   - Nothing that codex asks for is left without an answer: what this plugin does not know is declined.
 //
+// # Sandbox
+//
+// What the model runs is confined by codex itself (bubblewrap, a system call filter, no new privileges), as the turn's
+// sandbox says. It works below a worker of root, whose children have no capability to look into it, and of an ordinary user;
+// both need user namespaces. Where a machine forbids those, commands fail in the sandbox and none runs unconfined: use
+// danger-full-access in a container of its own, or allow them (sysctl user.max_user_namespaces,
+// kernel.apparmor_restrict_unprivileged_userns).
+//
 // # Failure rules
 //
 // The child of an execution that died is replaced by name, with the same words, and what it had said is retracted. A

@@ -65,6 +65,23 @@ func TestEveryFaultOfTheProviderHasAClass(t *testing.T) {
 	}
 }
 
+// What codex passes over is no failure; a usage that nobody told is unknown, not 0.
+func TestFaultsThatCodexPassesOver(t *testing.T) {
+	for script, counted := range map[string]bool{"[[fault:garbage]]": true, "[[fault:no-usage]]": false} {
+		t.Run(script, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, nil)
+			w.say("p1", "hello there "+script, nil)
+			if o := w.finish(); o.Status != "completed" || o.Text != "hello there" || (o.Usage.Input != nil) != counted {
+				t.Errorf("%+v\n%s", o, w.log())
+			}
+			if n := len(w.provider.Requests()); n != 1 {
+				t.Errorf("the provider was asked %d times", n)
+			}
+		})
+	}
+}
+
 func TestCodexThatIsKilledIsAFailureToRetry(t *testing.T) {
 	w := newWorld(t, nil)
 	w.say("p1", "a long story [[hold:gate after=2]]", nil)

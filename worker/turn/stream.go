@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"time"
 
 	otel "go.opentelemetry.io/otel/trace"
 
@@ -16,6 +17,14 @@ import (
 // ahead is how many records of one stream may lie in the inbox: beyond it the stream waits for the guest, and the
 // sender for the stream.
 const ahead = 16
+
+// After a small piece of an answer the next one is read no sooner than gather: what came meanwhile is one record, one wait
+// of the guest and one entry of the journal. Streams that are slower than that are not held up, and readers see none of it,
+// since events are stored every flushEvery.
+const (
+	gather = 20 * time.Millisecond
+	small  = 2 << 10 // bytes; whoever sends more at a time is in a hurry
+)
 
 // stream is a handle that the guest has not closed.
 type stream struct {
@@ -91,8 +100,20 @@ func (s *stream) exchange(ctx context.Context, to *inbox, out Outbound, head hos
 		return
 	}
 	buf := make([]byte, hostabi.MaxData)
+	lull := time.NewTimer(0)
+	defer lull.Stop()
 	for {
+		select {
+		case <-lull.C:
+		case <-ctx.Done():
+			return
+		}
 		n, err := resp.Body.Read(buf)
+		if n < small {
+			lull.Reset(gather)
+		} else {
+			lull.Reset(0)
+		}
 		if n > 0 && !s.put(ctx, to, hostabi.Record{Kind: hostabi.KindData, Payload: append([]byte(nil), buf[:n]...)}) {
 			return
 		}

@@ -18,6 +18,8 @@ type Row struct {
 	Unit     string  `json:"unit"`
 	Baseline float64 `json:"baseline"`
 	Ratio    float64 `json:"ratio"` // value over baseline; 0 without one
+
+	Missing string `json:"missing,omitempty"` // why it was not measured
 }
 
 // Options of a run. The suite turn takes about two minutes with the defaults.
@@ -26,6 +28,8 @@ type Options struct {
 	Program string
 	// PostgresBin is the folder of the server programs; empty: they are looked for.
 	PostgresBin string
+	// Codex is the program of codex; empty: what it adds is not measured.
+	Codex string
 	// Turns is how many turns each figure is made from. Default: the suite's own, 400 for turn and 2000 for guest.
 	Turns int
 	// Kills is how many nodes the suite journal kills. Default: 20.

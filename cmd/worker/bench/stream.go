@@ -51,7 +51,7 @@ func stream(ctx context.Context, o Options, emit func(Row)) (err error) {
 	}
 	emit(Row{Name: "streams_200_lag_p50_ms", Unit: "ms", Value: percentile(lags, 0.5)})
 	emit(Row{Name: "streams_200_lag_p99_ms", Unit: "ms", Value: percentile(lags, 0.99)})
-	return nil
+	return codexAdded(ctx, o, s, emit)
 }
 
 // chunkCost is the CPU time of a node and of Postgres for each chunk of streams side by side, in microseconds.
@@ -140,7 +140,18 @@ type paced struct {
 }
 
 func startPaced(ctx context.Context, o Options, s *server, profile string, p *pacer) (*paced, error) {
-	name := fmt.Sprintf("paced_%s_%d", strings.ReplaceAll(profile, "-", "_"), p.chunks)
+	key := strings.ToUpper(strings.TrimSuffix(profile, "-m3")) + "_API_KEY"
+	n, err := startBefore(ctx, o, s, profile, fmt.Sprintf("paced_%s_%d", strings.ReplaceAll(profile, "-", "_"), p.chunks), p, func(provider string) string {
+		return fmt.Sprintf(pacedPermits, provider, key, manyStreams)
+	})
+	if err == nil {
+		n.chunks = p.chunks
+	}
+	return n, err
+}
+
+// startBefore runs a node in front of a provider, which permits names by its address.
+func startBefore(ctx context.Context, o Options, s *server, profile, name string, p http.Handler, permits func(provider string) string) (*paced, error) {
 	dsn, err := s.database(ctx, name)
 	if err != nil {
 		return nil, err
@@ -150,7 +161,7 @@ func startPaced(ctx context.Context, o Options, s *server, profile string, p *pa
 		return nil, err
 	}
 	provider := httptest.NewServer(p)
-	plugins, err := pacedPlugins(o, s, profile, name, provider.Listener.Addr().String())
+	plugins, err := onePlugin(o, s, profile, name, permits(provider.Listener.Addr().String()))
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +176,7 @@ func startPaced(ctx context.Context, o Options, s *server, profile string, p *pa
 	if err := child.Start(); err != nil {
 		return nil, err
 	}
-	n := &paced{profile: profile, dsn: dsn, pool: pool, child: child, chunks: p.chunks}
+	n := &paced{profile: profile, dsn: dsn, pool: pool, child: child}
 	n.stop = func() error {
 		err := child.Process.Signal(syscall.SIGTERM)
 		err = errors.Join(err, child.Wait())
@@ -198,7 +209,8 @@ base_url = "http://%[1]s"
 thinking = "disabled"
 `
 
-func pacedPlugins(o Options, s *server, profile, name, provider string) (string, error) {
+// onePlugin makes a plugins folder with one profile.
+func onePlugin(o Options, s *server, profile, name, permits string) (string, error) {
 	wasm, err := os.ReadFile(filepath.Join(filepath.Dir(o.Program), "plugins", profile+".wasm"))
 	if err != nil {
 		return "", fmt.Errorf("the suite needs the plugin beside the worker; `make build` puts it there: %w", err)
@@ -207,8 +219,7 @@ func pacedPlugins(o Options, s *server, profile, name, provider string) (string,
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return "", err
 	}
-	key := strings.ToUpper(strings.TrimSuffix(profile, "-m3")) + "_API_KEY"
-	if err := os.WriteFile(filepath.Join(folder, profile+".toml"), fmt.Appendf(nil, pacedPermits, provider, key, manyStreams), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(folder, profile+".toml"), []byte(permits), 0o600); err != nil {
 		return "", err
 	}
 	return folder, os.WriteFile(filepath.Join(folder, profile+".wasm"), wasm, 0o600)
