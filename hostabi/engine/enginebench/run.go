@@ -52,7 +52,7 @@ func Run(ctx context.Context, o Options) ([]Row, error) {
 		return nil, fmt.Errorf("enginebench: %w", err)
 	}
 	defer b.engine.Close(context.WithoutCancel(ctx))
-	for _, measure := range []func(context.Context) error{b.small, b.instances, b.calls, b.compute, b.stop, b.idle} {
+	for _, measure := range []func(context.Context) error{b.small, b.instances, b.calls, b.compute, b.attack, b.idle} {
 		if err := measure(ctx); err != nil {
 			return nil, fmt.Errorf("enginebench: %w", err)
 		}

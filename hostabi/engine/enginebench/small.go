@@ -2,12 +2,18 @@ package enginebench
 
 import "slices"
 
-// smallModule is a plugin whose turn only calls finish; loopModule's turn never ends.
+// smallModule is a plugin whose turn only calls finish.
 var (
 	finishCall  = []byte{0x41, 0, 0x41, 2, 0x10, 0} // finish(0, 2)
 	smallModule = module(finishCall)
-	loopModule  = module([]byte{0x03, 0x40, 0x0c, 0, 0x0b, 0x00}) // loop, br 0, end, unreachable
 )
+
+// attacks are plugins whose turn never ends by itself, or takes all the stack that it gets.
+var attacks = [][]byte{
+	module([]byte{0x03, 0x40, 0x0c, 0, 0x0b, 0x00}),                                                          // loop, br 0
+	module([]byte{0x03, 0x40, 0x41, 0, 0x41, 0, 0x41, 0x80, 0x80, 0x04, 0xfc, 0x0b, 0, 0x0c, 0, 0x0b, 0x00}), // loop, memory.fill of a page, br 0
+	module([]byte{0x10, 2}), // call itself
+}
 
 // module makes a plugin of one page of memory whose manifest is {} and whose turn has the given body.
 func module(turn []byte) []byte {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
-	"time"
 
 	"github.com/towpath/towpath/hostabi/engine"
 )
@@ -126,51 +125,5 @@ func (b *bench) compute(ctx context.Context) error {
 	metered, unmetered := net("metered"), net("plain")
 	b.add("metered_go_ms", metered, "ms", unmetered)
 	b.add("metering_overhead_pct", 100*(metered/unmetered-1), "%", 0)
-	return nil
-}
-
-// stop measures how long over its time an endless loop goes on, and what turns beside it suffer.
-func (b *bench) stop(ctx context.Context) error {
-	loop, err := b.engine.Load(ctx, loopModule, engine.Limits{})
-	if err != nil {
-		return err
-	}
-	turn, err := b.engine.Load(ctx, b.guest, engine.Limits{})
-	if err != nil {
-		return err
-	}
-	others := func() (durations, error) {
-		return sample(b.turns, func() error { return turn.Run(ctx, &host{request: request("events")}) })
-	}
-	alone, err := others()
-	if err != nil {
-		return err
-	}
-	const given = 50 * time.Millisecond
-	var over durations
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			limited, cancel := context.WithTimeout(ctx, given)
-			start := time.Now()
-			loop.Run(limited, &host{}) // its error is the deadline's
-			over = append(over, time.Since(start)-given)
-			cancel()
-		}
-	}()
-	beside, err := others()
-	close(stop)
-	<-stopped
-	if err != nil {
-		return err
-	}
-	b.add("loop_overrun_max_ms", over.quantile(1)/1e3, "ms", 0)
-	b.add("turn_beside_loop_p99_us", beside.quantile(.99), "us", alone.quantile(.99))
 	return nil
 }
