@@ -53,7 +53,7 @@ features: ## List which test shows which row of docs/features.md
 	@go run ./scripts/features
 
 mutate: postgres ## Break each SQL function on purpose and see that a test notices
-	TOWPATH_MUTATE=1 go test -run TestEveryBreakageIsNoticed -timeout 20m ./store
+	TOWPATH_MUTATE=1 go test -run TestEveryBreakageIsNoticed -timeout 45m ./store
 
 pooler: postgres ## Run turns and a takeover through a real pgbouncer
 	@scripts/pgbouncer.sh
