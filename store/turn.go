@@ -42,8 +42,13 @@ type Claim struct {
 
 // Claim takes the lease of the process that a River job names, for ttl; what a client's job carries it submits first.
 func (s *Store) Claim(ctx context.Context, n Node, job int64, args json.RawMessage, ttl time.Duration) (Claim, error) {
-	return one(ctx, s, "claim", pgx.RowToStructByName[Claim], "select * from towpath.claim($1, $2, $3, $4, $5)",
-		job, args, n.ID, n.Incarnation, ttl)
+	return one(ctx, s, "claim", pgx.RowToStructByName[Claim], claimSQL, claimArgs(n, job, args, ttl)...)
+}
+
+const claimSQL = "select * from towpath.claim($1, $2, $3, $4, $5)"
+
+func claimArgs(n Node, job int64, args json.RawMessage, ttl time.Duration) []any {
+	return []any{job, args, n.ID, n.Incarnation, ttl}
 }
 
 // Owner names the execution that writes: a process by its number, and its fence.
@@ -126,14 +131,19 @@ type End struct {
 
 // Finish ends a turn in one transaction. ErrFence: somebody else owns it now. ErrConflict: the session has moved on.
 func (s *Store) Finish(ctx context.Context, e End) error {
+	return exec(ctx, s, "finish", finishSQL, finishArgs(e)...)
+}
+
+const finishSQL = "select towpath.finish($1, $2, $3, $4, nullif($5, ''), $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+
+func finishArgs(e End) []any {
 	var first, count *int
 	var entries []byte
 	if j := e.Journal; j.Count > 0 {
 		first, count, entries = &j.First, &j.Count, j.Entries
 	}
-	return exec(ctx, s, "finish", "select towpath.finish($1, $2, $3, $4, nullif($5, ''), $6, $7, $8, $9, $10, $11, $12, $13, $14)",
-		e.Owner.No, e.Owner.Fence, e.Status, e.Outcome, e.Kind, list(e.Types), list(e.Data), list(e.Applied), list(e.Keys), list(e.Values), e.Base,
-		first, count, entries)
+	return []any{e.Owner.No, e.Owner.Fence, e.Status, e.Outcome, e.Kind, list(e.Types), list(e.Data), list(e.Applied), list(e.Keys), list(e.Values),
+		e.Base, first, count, entries}
 }
 
 func list[T any](l []T) []T {

@@ -201,7 +201,7 @@ func (x *execution) write(ctx context.Context, v verdict) error {
 		}
 	}
 	x.fault(AtFinish, 0)
-	if err := x.runner.Store.Finish(ctx, end); err != nil {
+	if err := x.runner.group.Finish(ctx, end); err != nil {
 		return err
 	}
 	x.fault(AtFinished, 0)

@@ -94,6 +94,7 @@ type Config struct {
 type Runner struct {
 	Config
 	flusher *flusher
+	group   *store.Group
 	brood   brood
 	renewed atomic.Int64 // Unix ns of the last renewal that the database has confirmed
 
@@ -114,7 +115,7 @@ func New(c Config) *Runner {
 	r := &Runner{Config: c, running: map[string]*execution{}, missed: map[string]struct{}{},
 		ask: make(chan struct{}, 1), asked: map[string]struct{}{}}
 	r.renewed.Store(time.Now().UnixNano())
-	r.flusher = newFlusher(r)
+	r.flusher, r.group = newFlusher(r), c.Store.Group()
 	return r
 }
 
@@ -138,7 +139,7 @@ func (r *Runner) Handle(ctx context.Context, job int64, args json.RawMessage) er
 	r.claiming++
 	r.mu.Unlock()
 	asked := time.Now()
-	c, err := r.Store.Claim(ctx, r.Node, job, args, r.TTL)
+	c, err := r.group.Claim(ctx, r.Node, job, args, r.TTL)
 	x := r.register(ctx, job, asked, c, err)
 	if err != nil {
 		return err

@@ -1,0 +1,177 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Group makes the claims and the ends of many turns in shared transactions: half of what a call of our functions costs
+// is paid once for a transaction, since Postgres makes their expressions ready anew in each. Who calls while nobody else
+// does is served alone and at once. Its calls mean what those of Store mean. A Group is safe for concurrent use.
+type Group struct {
+	claims gatherer[Claim]
+	ends   gatherer[struct{}]
+}
+
+// Group returns one for a node.
+func (s *Store) Group() *Group {
+	return &Group{
+		claims: gatherer[Claim]{op: "claim", sql: claimSQL, store: s, scan: pgx.RowToStructByName[Claim]},
+		ends:   gatherer[struct{}]{op: "finish", sql: finishSQL, store: s, scan: func(pgx.CollectableRow) (struct{}, error) { return struct{}{}, nil }},
+	}
+}
+
+// Claim is Store.Claim.
+func (g *Group) Claim(ctx context.Context, n Node, job int64, args json.RawMessage, ttl time.Duration) (Claim, error) {
+	return g.claims.do(ctx, claimArgs(n, job, args, ttl))
+}
+
+// Finish is Store.Finish.
+func (g *Group) Finish(ctx context.Context, e End) error {
+	_, err := g.ends.do(ctx, finishArgs(e))
+	return err
+}
+
+const (
+	groupMost = 32                     // calls in a transaction
+	groupWait = 200 * time.Millisecond // for a lock that somebody else holds, until each goes by itself
+)
+
+// gatherer makes the calls of one function. While a transaction is on its way, those that come gather for the next one.
+// A call that is refused, or waits for a lock, costs the others no more than time: nothing of the transaction remains,
+// and each of its calls is made by itself.
+type gatherer[T any] struct {
+	op    string
+	sql   string
+	store *Store
+	scan  pgx.RowToFunc[T]
+
+	mu      sync.Mutex
+	waiting []*call[T]
+	busy    bool // somebody makes calls, and will make those that wait
+}
+
+type call[T any] struct {
+	ctx    context.Context
+	args   []any
+	done   chan struct{}
+	result T
+	err    error
+}
+
+func (g *gatherer[T]) do(ctx context.Context, args []any) (T, error) {
+	c := &call[T]{ctx: ctx, args: args, done: make(chan struct{})}
+	g.mu.Lock()
+	g.waiting = append(g.waiting, c)
+	if !g.busy {
+		g.busy = true
+		go g.run()
+	}
+	g.mu.Unlock()
+	<-c.done // also when ctx ends: then the call fails, if nobody shares its transaction, or it is told what was stored
+	return c.result, c.err
+}
+
+// run makes calls until none wait.
+func (g *gatherer[T]) run() {
+	for {
+		g.mu.Lock()
+		n := min(len(g.waiting), groupMost)
+		calls := slices.DeleteFunc(g.waiting[:n:n], (*call[T]).givenUp)
+		g.waiting = g.waiting[n:]
+		g.busy = n > 0
+		g.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		if len(calls) > 1 && g.together(calls) {
+			continue
+		}
+		for _, c := range calls {
+			go g.alone(c)
+		}
+		// Those that come meanwhile gather, but not for somebody who waits for a lock.
+		patience := time.NewTimer(groupWait)
+		for _, c := range calls {
+			select {
+			case <-c.done:
+			case <-patience.C:
+				patience.Reset(0)
+			}
+		}
+		patience.Stop()
+	}
+}
+
+// givenUp answers a call whose caller left before it was made.
+func (c *call[T]) givenUp() bool {
+	if c.err = c.ctx.Err(); c.err == nil {
+		return false
+	}
+	close(c.done)
+	return true
+}
+
+func (g *gatherer[T]) alone(c *call[T]) {
+	c.result, c.err = one(c.ctx, g.store, g.op, g.scan, g.sql, c.args...)
+	close(c.done)
+}
+
+// together makes calls in one transaction and reports whether it was committed.
+func (g *gatherer[T]) together(calls []*call[T]) bool {
+	ctx, cancel := untilAllEnd(calls)
+	defer cancel()
+	// Pipelined statements are one transaction, which the end of the pipeline commits.
+	var batch pgx.Batch
+	batch.Queue("select set_config('lock_timeout', $1, true)", groupWait.String())
+	for _, c := range calls {
+		batch.Queue(g.sql, c.args...)
+	}
+	answers := g.store.pool.SendBatch(ctx, &batch)
+	_, err := answers.Exec()
+	results := make([]T, len(calls))
+	for i := range calls {
+		if err != nil {
+			break
+		}
+		var rows pgx.Rows
+		if rows, err = answers.Query(); err == nil {
+			results[i], err = pgx.CollectExactlyOneRow(rows, g.scan)
+		}
+	}
+	if closed := answers.Close(); err != nil || closed != nil {
+		return false
+	}
+	for i, c := range calls {
+		c.result = results[i]
+		close(c.done)
+	}
+	return true
+}
+
+// untilAllEnd makes a context that ends when all those of the calls have.
+func untilAllEnd[T any](calls []*call[T]) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(calls[0].ctx))
+	var live atomic.Int64
+	live.Store(int64(len(calls)))
+	stops := make([]func() bool, len(calls))
+	for i, c := range calls {
+		stops[i] = context.AfterFunc(c.ctx, func() {
+			if live.Add(-1) == 0 {
+				cancel()
+			}
+		})
+	}
+	return ctx, func() {
+		for _, stop := range stops {
+			stop()
+		}
+		cancel()
+	}
+}

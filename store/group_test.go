@@ -1,0 +1,150 @@
+package store_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/towpath/towpath/store"
+)
+
+// delivered is a River job of a turn.
+type delivered struct {
+	id   string
+	job  int64
+	args json.RawMessage
+}
+
+func (w *world) delivered(sessions ...string) []delivered {
+	w.Helper()
+	var all []delivered
+	for _, session := range sessions {
+		id := w.submit(session)
+		job, args := w.deliver(id)
+		all = append(all, delivered{id, job, args})
+	}
+	return all
+}
+
+func sessions(n int) (names []string) {
+	for i := range n {
+		names = append(names, fmt.Sprintf("s%d", i))
+	}
+	return names
+}
+
+func TestTurnsThatComeTogetherShareTransactions(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for try := range 20 {
+		g, jobs := w.store.Group(), w.delivered(sessions(40)...)
+		var group sync.WaitGroup
+		for _, d := range jobs {
+			group.Go(func() {
+				c, err := g.Claim(t.Context(), node("n"), d.job, d.args, ttl)
+				if err != nil || c.Action != store.ActionRun || *c.ProcessID != d.id {
+					t.Errorf("claim of %s: %+v, %v", d.id, c, err)
+					return
+				}
+				err = g.Finish(t.Context(), store.End{Status: "completed", Outcome: json.RawMessage(`{"of": "` + d.id + `"}`), Base: c.Version,
+					Keys: []string{"k"}, Values: [][]byte{[]byte(d.id)},
+					Batch: store.Batch{Owner: store.Owner{No: *c.No, Fence: *c.Fence}, Types: []string{"said"}, Data: []string{`{"by": "` + d.id + `"}`}}})
+				if err != nil {
+					t.Errorf("end of %s: %v", d.id, err)
+				}
+			})
+		}
+		group.Wait()
+		for _, d := range jobs {
+			w.log(d.id, "process.queued", "process.started", "said", "process.completed")
+		}
+		w.sound()
+		// Whether calls meet is the machine's affair; that they never do would be ours.
+		claims := get[int](w, "select count(distinct e.xmin::text)::int from towpath.event e where e.type = 'process.started'")
+		ends := get[int](w, "select count(distinct e.xmin::text)::int from towpath.event e where e.type = 'process.completed'")
+		if total := 40 * (try + 1); t.Failed() || claims < total && ends < total {
+			return
+		}
+	}
+	t.Error("each call had a transaction of its own")
+}
+
+func TestARefusedCallFailsAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	g, jobs := w.store.Group(), w.delivered(sessions(20)...)
+	var group sync.WaitGroup
+	for i, d := range jobs {
+		args, bad := d.args, i%5 == 0
+		if bad {
+			args = json.RawMessage(`{"process_id": 7}`)
+		}
+		group.Go(func() {
+			c, err := g.Claim(t.Context(), node("n"), d.job, args, ttl)
+			if bad && !errors.Is(err, store.ErrInvalid) || !bad && (err != nil || c.Action != store.ActionRun || *c.ProcessID != d.id) {
+				t.Errorf("claim of %s, bad %v: %+v, %v", d.id, bad, c, err)
+			}
+		})
+	}
+	group.Wait()
+	for i, d := range jobs {
+		if i%5 != 0 {
+			w.log(d.id, "process.queued", "process.started")
+		}
+	}
+	w.sound()
+}
+
+func TestACallThatWaitsForALockHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	g, jobs := w.store.Group(), w.delivered(sessions(20)...)
+	locked, err := w.pool.Begin(t.Context())
+	w.ok(err)
+	defer locked.Rollback(context.WithoutCancel(t.Context()))
+	_, err = locked.Exec(t.Context(), "select 1 from towpath.session where id in ('s3', 's4') for update")
+	w.ok(err)
+	given, giveUp := context.WithCancel(t.Context())
+	defer giveUp()
+	claim := func(ctx context.Context, d delivered) error {
+		c, err := g.Claim(ctx, node("n"), d.job, d.args, ttl)
+		if err == nil && c.Action != store.ActionRun {
+			return fmt.Errorf("claim of %s: %+v", d.id, c)
+		}
+		return err
+	}
+	waits, gaveUp := make(chan error, 1), make(chan error, 1)
+	var others sync.WaitGroup
+	for i, d := range jobs {
+		switch i {
+		case 3:
+			go func() { waits <- claim(t.Context(), d) }()
+		case 4:
+			go func() { gaveUp <- claim(given, d) }()
+		default:
+			others.Go(func() {
+				if err := claim(t.Context(), d); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	others.Wait()
+	giveUp()
+	if err := <-gaveUp; !errors.Is(err, context.Canceled) {
+		t.Errorf("who gave up got %v", err)
+	}
+	select {
+	case err := <-waits:
+		t.Errorf("a locked session did not wait: %v", err)
+	default:
+	}
+	w.ok(locked.Rollback(t.Context()))
+	if err := <-waits; err != nil {
+		t.Error(err)
+	}
+	w.sound()
+}
