@@ -52,6 +52,10 @@ func (m *module) readData(r *reader) error {
 		if end := uint64(s.offset) + uint64(len(s.bytes)); end > uint64(m.pages.Min)*pageSize {
 			return refuse("make the initial memory larger", "data segment %d ends at byte %d of %d", i, end, uint64(m.pages.Min)*pageSize)
 		}
+		// The standard empties such a segment once it was copied; wazero does not, and we could not keep it.
+		if m.copied[uint32(i)] {
+			return refuse("make the segment passive", "memory.init copies from data segment %d, which is gone once the memory was made", i)
+		}
 		active = append(active, s)
 		if m.usesData {
 			// An active segment is dropped once it was copied, which an empty passive one cannot be told from.

@@ -262,12 +262,14 @@ func (f *body) misc(start int) error {
 		return nil
 	case miscMemoryInit, miscDataDrop:
 		m.usesData = true
-		if i := r.u32(); int64(i) >= int64(m.data) && r.bad == "" {
+		i := r.u32()
+		if int64(i) >= int64(m.data) && r.bad == "" {
 			return malformed("data segment %d of %d", i, max(m.data, 0))
 		}
 		if sub == miscDataDrop {
 			return nil
 		}
+		m.copied[i] = true
 		f.bulk(helperBytes, start)
 		return f.memoryIndex()
 	case miscMemoryCopy:

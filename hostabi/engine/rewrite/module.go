@@ -123,7 +123,8 @@ type module struct {
 	names   []byte
 
 	saved    []Global
-	usesData bool // memory.init or data.drop occurs: segment numbers must stay
+	usesData bool            // memory.init or data.drop occurs: segment numbers must stay
+	copied   map[uint32]bool // data segments that a memory.init names
 	unfrozen string
 	image    []Extent
 
@@ -148,7 +149,7 @@ func Module(wasm []byte, lim Limits) (*Result, error) {
 	} else if v != "\x01\x00\x00\x00" {
 		return nil, malformed("version %x", v)
 	}
-	m := &module{lim: lim, data: -1, exports: map[string]bool{}}
+	m := &module{lim: lim, data: -1, exports: map[string]bool{}, copied: map[uint32]bool{}}
 	if err := m.read(wasm[8:]); err != nil {
 		return nil, err
 	}

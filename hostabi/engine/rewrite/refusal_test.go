@@ -126,6 +126,10 @@ func TestRefused(t *testing.T) {
 		{"branch to nothing", body(0x0c, 1), "branch to block 1 of 1", "build it again"},
 		{"branch table to nothing", body(0x41, 0, 0x0e, 1, 0, 9), "branch to block 9 of 1", "build it again"},
 		{"else without if", body(0x05, 0x41, 0), "else without if", "build it again"},
+		{"copy from an active segment", with(func(w *wasm) {
+			w.codes[1] = code(nil, 0x41, 0, 0x41, 0, 0x41, 1, 0xfc, 8, 0, 0, 0x41, 0)
+			w.datas, w.dataCount = [][]byte{cat(0, 0x41, s64(8), 0x0b, "ab")}, u32(1)
+		}), "copies from data segment 0, which is gone", "passive"},
 		{"data segment that is not there", body(0xfc, 9, 0), "data segment 0 of 0", "build it again"},
 		{"element segment that is not there", body(0xfc, 13, 0), "element segment 0 of 0", "build it again"},
 		{"code after the end", body(0x41, 0, 0x0b), "code after its end", "build it again"},
