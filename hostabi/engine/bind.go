@@ -84,14 +84,14 @@ func (t *turn) bytesAt(mem api.Memory, ptr, length uint64) []byte {
 	return p
 }
 
-// bounded is bytesAt for an argument that has a limit. When the argument is over it, the result is set to E2BIG.
-func (t *turn) bounded(mem api.Memory, ptr, length uint64, limit int, what string, s []uint64) ([]byte, bool) {
-	p := t.bytesAt(mem, ptr, length)
+// within reports whether an argument is within its limit. When it is not, the result is set to E2BIG. All pointers of a call
+// are read before: one that leaves memory ends the turn whatever else is wrong.
+func (t *turn) within(p []byte, limit int, what string, s []uint64) bool {
 	if len(p) > limit {
 		s[0] = t.refuse(hostabi.E2BIG, "%s has %d bytes, the limit is %d", what, len(p), limit)
-		return nil, false
+		return false
 	}
-	return p, true
+	return true
 }
 
 func beforeFinish(handle func(*turn, api.Memory, []uint64)) func(*turn, api.Memory, []uint64) {
@@ -136,23 +136,20 @@ func log(t *turn, mem api.Memory, s []uint64) {
 }
 
 func emit(t *turn, mem api.Memory, s []uint64) {
-	if event, ok := t.bounded(mem, s[0], s[1], hostabi.MaxEvent, "the event", s); ok {
+	if event := t.bytesAt(mem, s[0], s[1]); t.within(event, hostabi.MaxEvent, "the event", s) {
 		s[0] = t.result(t.host.Emit(t, event))
 	}
 }
 
 func httpOpen(t *turn, mem api.Memory, s []uint64) {
-	head, ok := t.bounded(mem, s[0], s[1], hostabi.MaxHead, "the head", s)
-	if !ok {
-		return
-	}
-	if body, ok := t.bounded(mem, s[2], s[3], hostabi.MaxRequest, "the body", s); ok {
+	head, body := t.bytesAt(mem, s[0], s[1]), t.bytesAt(mem, s[2], s[3])
+	if t.within(head, hostabi.MaxHead, "the head", s) && t.within(body, hostabi.MaxRequest, "the body", s) {
 		s[0] = t.handle(t.host.HTTPOpen(t, head, body))
 	}
 }
 
 func procOpen(t *turn, mem api.Memory, s []uint64) {
-	if spec, ok := t.bounded(mem, s[0], s[1], hostabi.MaxHead, "the spec", s); ok {
+	if spec := t.bytesAt(mem, s[0], s[1]); t.within(spec, hostabi.MaxHead, "the spec", s) {
 		s[0] = t.handle(t.host.ProcOpen(t, spec))
 	}
 }
@@ -166,13 +163,13 @@ func (t *turn) handle(handle uint32, err error) uint64 {
 }
 
 func procWrite(t *turn, mem api.Memory, s []uint64) {
-	if p, ok := t.bounded(mem, s[1], s[2], hostabi.MaxRequest, "the input", s); ok {
+	if p := t.bytesAt(mem, s[1], s[2]); t.within(p, hostabi.MaxRequest, "the input", s) {
 		s[0] = t.result(0, t.host.ProcWrite(t, uint32(s[0]), p))
 	}
 }
 
 func procFill(t *turn, mem api.Memory, s []uint64) {
-	if p, ok := t.bounded(mem, s[1], s[2], hostabi.MaxRequest, "the input", s); ok {
+	if p := t.bytesAt(mem, s[1], s[2]); t.within(p, hostabi.MaxRequest, "the input", s) {
 		s[0] = t.result(0, t.host.ProcFill(t, uint32(s[0]), p))
 	}
 }
@@ -194,9 +191,8 @@ func closeHandle(t *turn, _ api.Memory, s []uint64) {
 }
 
 // key reads a kv key. When it is none, the result is set to EINVAL or E2BIG.
-func (t *turn) key(mem api.Memory, ptr, length uint64, s []uint64) (string, bool) {
-	p, ok := t.bounded(mem, ptr, length, hostabi.MaxKey, "the key", s)
-	if !ok {
+func (t *turn) key(p []byte, s []uint64) (string, bool) {
+	if !t.within(p, hostabi.MaxKey, "the key", s) {
 		return "", false
 	}
 	if len(p) == 0 || !utf8.Valid(p) || bytes.IndexByte(p, 0) >= 0 {
@@ -207,7 +203,7 @@ func (t *turn) key(mem api.Memory, ptr, length uint64, s []uint64) (string, bool
 }
 
 func kvGet(t *turn, mem api.Memory, s []uint64) {
-	key, ok := t.key(mem, s[0], s[1], s)
+	key, ok := t.key(t.bytesAt(mem, s[0], s[1]), s)
 	if !ok {
 		return
 	}
@@ -220,18 +216,15 @@ func kvGet(t *turn, mem api.Memory, s []uint64) {
 }
 
 func kvSet(t *turn, mem api.Memory, s []uint64) {
-	key, ok := t.key(mem, s[0], s[1], s)
-	if !ok {
-		return
-	}
-	if value, ok := t.bounded(mem, s[2], s[3], hostabi.MaxValue, "the value", s); ok {
+	p, value := t.bytesAt(mem, s[0], s[1]), t.bytesAt(mem, s[2], s[3])
+	if key, ok := t.key(p, s); ok && t.within(value, hostabi.MaxValue, "the value", s) {
 		s[0] = t.result(0, t.host.KVSet(t, key, value))
 	}
 }
 
 func finish(t *turn, mem api.Memory, s []uint64) {
-	result, ok := t.bounded(mem, s[0], s[1], hostabi.MaxResult, "the result", s)
-	if !ok {
+	result := t.bytesAt(mem, s[0], s[1])
+	if !t.within(result, hostabi.MaxResult, "the result", s) {
 		return
 	}
 	err := t.host.Finish(t, result)

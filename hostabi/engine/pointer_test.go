@@ -1,11 +1,14 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"slices"
 	"testing"
+
+	"github.com/towpath/towpath/hostabi/abitest"
 )
 
 // caller is a plugin whose turn calls one function with the arguments that the request holds, each as 8 bytes, and
@@ -114,3 +117,94 @@ func FuzzArguments(f *testing.F) {
 		callWith(t, modules[i], all[i], args)
 	})
 }
+
+// driver is a plugin whose turn makes the calls that its request lists, each a number of a function in all and nine
+// arguments of 8 bytes. What it calls may write anywhere in its memory, the list included.
+func driver(all []function) []byte {
+	var names []string
+	for _, f := range all {
+		names = append(names, f.name)
+	}
+	s := newSmall(names...)
+	s.memory(2, 2)
+	const list, next, record = 1024, 512, 80 // next holds the address of the next call; the list ends by a number that is none
+	at := cat(i32Const(next), i32Load(0))
+	body := [][]byte{s.call("request"), drop, i32Const(list), i32Const(wasmPage), s.call("take"), drop, i32Const(next), i32Const(list), i32Store(0), loop}
+	for i, f := range all {
+		one := [][]byte{at}
+		for n, p := range f.params {
+			if n > 0 {
+				one = append(one, at)
+			}
+			if p == i64 {
+				one = append(one, []byte{0x29, 3}, uleb(8+8*n))
+			} else {
+				one = append(one, i32Load(8+8*n))
+			}
+		}
+		if len(f.params) == 0 {
+			one = nil
+		}
+		one = append(one, s.call(f.name))
+		if len(f.result) > 0 {
+			one = append(one, drop)
+		}
+		one = append(one, i32Const(next), at, i32Const(record), i32Add, i32Store(0), br(1))
+		body = append(body, at, i32Load(0), i32Const(i+1), []byte{0x46}, ifThen(one...))
+	}
+	return s.plugin(append(body, end, s.finish(), drop, i32Const(0))...)
+}
+
+// FuzzCalls makes many calls in one turn, over all functions of the table: with pointers out of range, overlapping, negative
+// and wrapping, with handles that were never opened or are closed, with what an earlier call left in memory.
+func FuzzCalls(f *testing.F) {
+	all := functions()
+	values := []uint64{0, 1, 2, 3, 16, 64, 512, 1024, 4096, 2*wasmPage - 16, 2*wasmPage - 1, 2 * wasmPage, 1 << 20, 1<<31 - 1, 1 << 31, 1<<32 - 16, 1<<32 - 1, 1<<63 - 1, 1 << 63, 1<<64 - 1}
+	f.Add([]byte{}, []byte(nil))
+	text := []byte(`{"type":"x","method":"GET","url":"https://a/","name":"b"}`)
+	number := func(name string) byte {
+		return byte(slices.IndexFunc(all, func(f function) bool { return f.name == name }))
+	}
+	// An exchange that is waited for, closed, and used after that; text stands at the address that values[8] gives.
+	f.Add([]byte{number("http_open"), 8, 5, 8, 4, number("wait"), 1, 0, number("take"), 6, 5, number("close"), 1, number("wait"), 1, 0, number("close"), 1}, text)
+	f.Add([]byte{number("proc_open"), 8, 5, number("proc_write"), 1, 8, 4, number("proc_write"), 1, 8, 0, number("proc_fill"), 1, 8, 4, number("close"), 1, number("proc_fill"), 1, 8, 4}, text)
+	f.Add([]byte{number("kv_set"), 8, 4, 8, 5, number("kv_get"), 8, 4, number("take"), 8, 16, number("finish"), 8, 5, number("emit"), 8, 5}, text)
+	for i, fn := range all { // each with arguments that wrap around
+		f.Add(append([]byte{byte(i)}, bytes.Repeat([]byte{15}, len(fn.params))...), text)
+	}
+	m := load(f, open(f, Config{LoadInProcess: true}), driver(all), Limits{Fuel: 10_000_000})
+	f.Fuzz(func(t *testing.T, calls, text []byte) {
+		var request []byte
+		for n := 0; len(calls) > 0 && n < 100; n++ {
+			i := int(calls[0]) % len(all)
+			calls = calls[1:]
+			request = binary.LittleEndian.AppendUint64(request, uint64(i+1))
+			for a := range 9 {
+				v := uint64(0)
+				if a < len(all[i].params) && len(calls) > 0 {
+					v, calls = values[int(calls[0])%len(values)]+uint64(calls[0])/uint64(len(values)), calls[1:]
+				}
+				request = binary.LittleEndian.AppendUint64(request, v)
+			}
+		}
+		// The text stands behind the list and at 4096, where calls find it.
+		for len(request) < 4096-1024 {
+			request = append(request, 0)
+		}
+		request = append(request, text[:min(len(text), 1<<15)]...)
+		w := &asked{World: abitest.NewWorld(0), request: request}
+		err := m.Run(context.Background(), w)
+		var trap *Trap
+		if err != nil && (!errors.As(err, &trap) || trap.Reason == ReasonHost || trap.Reason == ReasonDeadline) {
+			t.Fatalf("%v", err)
+		}
+	})
+}
+
+// asked is a world with a request of its own.
+type asked struct {
+	*abitest.World
+	request []byte
+}
+
+func (a *asked) Request() []byte { return a.request }
