@@ -65,8 +65,9 @@ codex: postgres ## Run turns with the real codex
 	TOWPATH_TEST_CODEX=1 go test -run TestWithCodex -timeout 10m ./cmd/worker
 	scripts/live.sh --standin
 
-languages: ## Build the plugins in C, Rust and AssemblyScript, and test them with the one in Go
+languages: postgres ## Build the plugins in C, Rust and AssemblyScript, and test them with the one in Go
 	TOWPATH_TEST_LANGUAGES=1 go test -timeout 15m ./examples/02-languages
+	TOWPATH_TEST_LANGUAGES=1 go test -timeout 10m -run TestATurnOfEveryLanguage ./worker/turn
 
 clients: postgres ## Run the clients of examples in their languages, and compare what they print
 	@scripts/clients.sh

@@ -1,10 +1,13 @@
 package turn
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -222,4 +225,73 @@ func TestTwoNodesReplayOneTurn(t *testing.T) {
 		t.Errorf("%s: %s\n%s", p.Status, got, b.log("p"))
 	}
 	b.check()
+}
+
+// FuzzHost makes many calls of the host's own methods in one turn, with whatever a guest may pass: handles that were never
+// opened or are closed, texts that are no JSON or no UTF-8, calls after the end. Each is answered by a code, and the turn ends
+// as its guest says.
+func FuzzHost(f *testing.F) {
+	b := newBench(f)
+	b.limits.Idle = 50 * time.Millisecond
+	b.redact = func(p []byte) []byte { return p }
+	b.out = roundTrip(func(_ context.Context, head hostabi.HTTPHead, body []byte, _ http.Header) (*http.Response, error) {
+		if head.Method != "GET" {
+			return nil, hostabi.Errorf(hostabi.EDENIED, "not permitted")
+		}
+		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body))}, nil
+	})
+	f.Add([]byte{1, 0, 6, 1, 7, 1, 6, 1, 7, 1}, `{"method":"GET","url":"https://a/"}`, "body")
+	f.Add([]byte{2, 0, 3, 1, 4, 1, 7, 1, 3, 1}, `{"name":"tool","framing":"raw"}`, "input")
+	f.Add([]byte{0, 0, 8, 0, 9, 0, 8, 0, 5, 0, 0, 0, 10, 0, 0, 0, 6, 0}, `{"type":"x","v":"\u0000\ud800"}`, "value")
+	f.Add([]byte{1, 0, 1, 0, 6, 0, 6, 0}, `{"method":"GET","url":"https://a/","retry_of":1}`, "\xff\x00")
+	f.Add([]byte{10, 0, 10, 0}, `{"status":"completed","text":"\u0000"}`, "")
+	f.Fuzz(func(t *testing.T, calls []byte, text, other string) {
+		b.t = t
+		p := b.run(func(ctx context.Context, h hostabi.Host) error {
+			for n := 0; len(calls) >= 2 && n < 24; n++ {
+				handle := uint32(calls[1])
+				if handle > 8 {
+					handle *= 0x01010101
+				}
+				var err error
+				switch calls[0] % 11 {
+				case 0:
+					_, err = h.Emit(ctx, []byte(text))
+				case 1:
+					_, err = h.HTTPOpen(ctx, []byte(text), []byte(other))
+				case 2:
+					_, err = h.ProcOpen(ctx, []byte(text))
+				case 3:
+					err = h.ProcWrite(ctx, handle, []byte(other))
+				case 4:
+					err = h.ProcFill(ctx, handle, []byte(other))
+				case 5:
+					h.Log(int32(handle), []byte(text))
+				case 6:
+					_, err = h.Wait(ctx, handle, time.Duration(handle&1))
+				case 7:
+					err = h.Close(ctx, handle)
+				case 8: // the engine lets no other key through
+					_, err = h.KVGet(ctx, strings.ToValidUTF8(strings.ReplaceAll(other, "\x00", ""), "")+"k")
+				case 9:
+					err = h.KVSet(ctx, strings.ToValidUTF8(strings.ReplaceAll(other, "\x00", ""), "")+"k", []byte(text))
+				case 10:
+					err = h.Finish(ctx, []byte(text))
+				}
+				if refused := (*hostabi.Error)(nil); err != nil && (!errors.As(err, &refused) || refused.Code <= 0) {
+					return err
+				}
+				calls = calls[2:]
+			}
+			err := h.Finish(ctx, []byte(`{"status":"completed"}`))
+			if refused := (*hostabi.Error)(nil); errors.As(err, &refused) && refused.Code == hostabi.ESTATE {
+				return nil // it has finished before
+			}
+			return err
+		})
+		// Its result may say that it failed; the host never does.
+		if p.Status != "completed" && !(p.Status == "failed" && strings.Contains(text, "status")) {
+			t.Errorf("%s %s", p.Status, p.Outcome)
+		}
+	})
 }

@@ -26,7 +26,7 @@ type guest func(ctx context.Context, h hostabi.Host) error
 
 // bench is a database, a store and one node whose only profile is p.
 type bench struct {
-	t      *testing.T
+	t      testing.TB
 	pool   *pgxpool.Pool
 	store  *store.Store
 	runner *Runner
@@ -36,9 +36,10 @@ type bench struct {
 	out    Outbound
 	doubt  string // in-doubt policy
 	digest string // of the module
+	config []byte // of the profile
 }
 
-func newBench(t *testing.T) *bench {
+func newBench(t testing.TB) *bench {
 	pool := queuetest.Pool(t)
 	b := &bench{t: t, pool: pool, store: store.New(pool),
 		limits: Limits{EventBytes: 1 << 20, EventsBytes: 64 << 20, Handles: 4, Calls: 1 << 20, Idle: time.Minute}}
@@ -61,7 +62,7 @@ func (b *bench) node(name string) *Runner {
 			if b.guest == nil {
 				return Backend{}, errors.New("no plugin p here")
 			}
-			return Backend{Run: b.guest, Digest: b.digest, HTTP: b.out, Redact: b.redact, Limits: b.limits, InDoubt: b.doubt, Release: func() {}}, nil
+			return Backend{Run: b.guest, Digest: b.digest, Config: b.config, HTTP: b.out, Redact: b.redact, Limits: b.limits, InDoubt: b.doubt, Release: func() {}}, nil
 		},
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -151,7 +152,7 @@ func (b *bench) check() {
 	}
 }
 
-func emit(ctx context.Context, t *testing.T, h hostabi.Host, text string) {
+func emit(ctx context.Context, t testing.TB, h hostabi.Host, text string) {
 	if _, err := h.Emit(ctx, fmt.Appendf(nil, `{"type":"message.delta","text":%q}`, text)); err != nil {
 		t.Errorf("emit: %v", err)
 	}

@@ -12,12 +12,16 @@
 @external("turn_v1", "log") declare function host_log(level: i32, p: usize, n: usize): i32;
 @external("turn_v1", "emit") declare function host_emit(p: usize, n: usize): i32;
 @external("turn_v1", "http_open") declare function host_http_open(head: usize, hn: usize, body: usize, bn: usize): i32;
+@external("turn_v1", "proc_open") declare function host_proc_open(spec: usize, n: usize): i32;
+@external("turn_v1", "proc_write") declare function host_proc_write(handle: i32, p: usize, n: usize): i32;
+@external("turn_v1", "proc_fill") declare function host_proc_fill(handle: i32, p: usize, n: usize): i32;
 @external("turn_v1", "wait") declare function host_wait(handle: i32, timeout: i64): i32;
 @external("turn_v1", "close") export declare function close(handle: i32): i32;
 @external("turn_v1", "kv_get") declare function host_kv_get(key: usize, n: usize): i32;
 @external("turn_v1", "kv_set") declare function host_kv_set(key: usize, kn: usize, value: usize, vn: usize): i32;
 @external("turn_v1", "finish") declare function host_finish(p: usize, n: usize): i32;
 
+export const EDENIED: i32 = 2;
 export const ENOENT: i32 = 3;
 export const ELOST: i32 = 9;
 
@@ -52,6 +56,13 @@ export function log(level: i32, text: string): void {
   host_log(level, at(b), b.byteLength);
 }
 
+/** Bytes of the turn's random stream. */
+export function random(n: i32): ArrayBuffer {
+  const b = new ArrayBuffer(n);
+  host_random(at(b), n);
+  return b;
+}
+
 /** Reads a key of the session; null when it has none. */
 export function get(key: string): string | null {
   const k = utf8(key), n = host_kv_get(at(k), k.byteLength);
@@ -68,6 +79,24 @@ export function set(key: string, value: string): i32 {
 export function httpOpen(head: string, body: string): i32 {
   const h = utf8(head), b = utf8(body);
   return host_http_open(at(h), h.byteLength, at(b), b.byteLength);
+}
+
+/** Begins a child and returns its handle, or a refusal below 0. spec is JSON: name, args, framing, retry_of. */
+export function procOpen(spec: string): i32 {
+  const s = utf8(spec);
+  return host_proc_open(at(s), s.byteLength);
+}
+
+/** Writes to a child's standard input as it is; nothing closes it. */
+export function procWrite(handle: i32, text: string): i32 {
+  const t = utf8(text);
+  return host_proc_write(handle, at(t), t.byteLength);
+}
+
+/** Writes a text of the plugin's own to a child's standard input; the host fills its placeholders. */
+export function procFill(handle: i32, text: string): i32 {
+  const t = utf8(text);
+  return host_proc_fill(handle, at(t), t.byteLength);
 }
 
 /** What wait yields. */

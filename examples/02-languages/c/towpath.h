@@ -22,6 +22,7 @@ TP_IMPORT(emit) int tp_emit(const void *p, tp_size n);
 TP_IMPORT(http_open) int tp_http_open(const void *head, tp_size hn, const void *body, tp_size bn);
 TP_IMPORT(proc_open) int tp_proc_open(const void *spec, tp_size n);
 TP_IMPORT(proc_write) int tp_proc_write(int handle, const void *p, tp_size n);
+TP_IMPORT(proc_fill) int tp_proc_fill(int handle, const void *p, tp_size n);
 TP_IMPORT(wait) int tp_wait(int handle, long long timeout);
 TP_IMPORT(close) int tp_close(int handle);
 TP_IMPORT(kv_get) int tp_kv_get(const void *key, tp_size n);

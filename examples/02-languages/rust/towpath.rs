@@ -22,6 +22,7 @@ mod host {
         pub fn http_open(head: *const u8, hn: usize, body: *const u8, bn: usize) -> i32;
         pub fn proc_open(spec: *const u8, n: usize) -> i32;
         pub fn proc_write(handle: u32, p: *const u8, n: usize) -> i32;
+        pub fn proc_fill(handle: u32, p: *const u8, n: usize) -> i32;
         pub fn wait(handle: u32, timeout: i64) -> i32;
         pub fn close(handle: u32) -> i32;
         pub fn kv_get(key: *const u8, n: usize) -> i32;
@@ -102,8 +103,14 @@ pub fn proc_open(spec: &str) -> Result<u32, Error> {
     checked(unsafe { host::proc_open(spec.as_ptr(), spec.len()) })
 }
 
+/// Writes to a child's standard input as it is; nothing closes it.
 pub fn proc_write(handle: u32, p: &[u8]) -> Result<u32, Error> {
     checked(unsafe { host::proc_write(handle, p.as_ptr(), p.len()) })
+}
+
+/// Writes a text of the plugin's own to a child's standard input; the host fills its placeholders.
+pub fn proc_fill(handle: u32, text: &[u8]) -> Result<u32, Error> {
+    checked(unsafe { host::proc_fill(handle, text.as_ptr(), text.len()) })
 }
 
 pub fn close(handle: u32) -> Result<u32, Error> {
