@@ -5,39 +5,18 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"testing"
 
-	"github.com/towpath/towpath/hostabi/engine"
 	"github.com/towpath/towpath/hostabi/guest"
 	"github.com/towpath/towpath/hostabi/guest/chat/chattest"
 	"github.com/towpath/towpath/hostabi/guest/guesttest"
 )
 
-// module builds the plugin and loads it under the limits of its permit file.
-func module(t *testing.T) *engine.Module {
-	t.Helper()
-	e, err := engine.New(t.Context(), engine.Config{LoadInProcess: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := e.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	m, err := e.Load(t.Context(), guesttest.Build(t, "."), engine.Limits{Memory: 64 << 20})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
-}
-
 // The other tests run the plugin natively. As a module it does the same, event by event. How much comes before a timer
 // runs out is a matter of luck, so those cases compare the results only.
 func TestTheModuleDoesWhatThePluginDoes(t *testing.T) {
-	m := module(t)
+	m := chattest.Module(t)
 	if got := m.Manifest(); got.Name != "deepseek" || len(got.HTTP) != 1 || got.HTTP[0].Host != "api.deepseek.com" {
 		t.Errorf("manifest %+v", got)
 	}
@@ -68,24 +47,14 @@ func TestTheModuleDoesWhatThePluginDoes(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			transcript := func(run func(*guesttest.Host) guesttest.Result) string {
+			chattest.Same(t, run, m, func() *guesttest.Host {
 				_, h := backend(t, c.config)
 				h = chattest.Say(t, h, c.text)
 				if c.meddle != nil {
 					go c.meddle(t, h)
 				}
-				result := run(h)
-				var lines string
-				for _, e := range h.Events() {
-					lines += string(e.JSON) + "\n"
-				}
-				return lines + string(result.JSON) + "\n" + string(chattest.Encode(t, h.Session))
-			}
-			native := transcript(func(h *guesttest.Host) guesttest.Result { return h.Run(run) })
-			module := transcript(func(h *guesttest.Host) guesttest.Result { return h.Serve(m.Run) })
-			if native != module {
-				t.Errorf("native:\n%s\nmodule:\n%s", native, module)
-			}
+				return h
+			})
 		})
 	}
 	for script, config := range map[string]map[string]any{
