@@ -7,5 +7,5 @@ cd "$(dirname "$0")/.."
 grep -rE '^func Fuzz[A-Za-z0-9_]*\(' --include='*_test.go' . | sed -E 's#/[^/]*:func (Fuzz[A-Za-z0-9_]*).*# \1#' | sort |
 	while read -r dir name; do
 		echo "$dir $name"
-		go test -run '^$' -fuzz "^$name\$" -fuzztime "$1" "$dir" </dev/null
+		go test -run '^$' -fuzz "^$name\$" -fuzztime "$1" -fuzzminimizetime 20x "$dir" </dev/null
 	done

@@ -111,7 +111,10 @@ func (w *World) HTTPOpen(_ context.Context, head, body []byte) (uint32, error) {
 	if !json.Valid(head) {
 		return 0, hostabi.Errorf(hostabi.EINVAL, "the head is no JSON")
 	}
-	h := w.begin(false)
+	h, err := w.begin(false)
+	if err != nil {
+		return 0, err
+	}
 	w.records = append(w.records,
 		&hostabi.Record{Kind: hostabi.KindHead, Handle: h, Code: 200, Payload: []byte(`{"a":["b"]}`)},
 		&hostabi.Record{Kind: hostabi.KindData, Handle: h, Payload: []byte("\x00\xff pong")},
@@ -125,15 +128,21 @@ func (w *World) ProcOpen(_ context.Context, spec []byte) (uint32, error) {
 	if !json.Valid(spec) {
 		return 0, hostabi.Errorf(hostabi.EINVAL, "the spec is no JSON")
 	}
-	h := w.begin(true)
+	h, err := w.begin(true)
+	if err != nil {
+		return 0, err
+	}
 	w.records = append(w.records, &hostabi.Record{Kind: hostabi.KindFailed, Handle: h, Code: -int32(hostabi.ELOST), Payload: []byte("its worker died")})
 	return h, nil
 }
 
-func (w *World) begin(proc bool) uint32 {
+func (w *World) begin(proc bool) (uint32, error) {
+	if len(w.open) >= hostabi.MaxHandles {
+		return 0, hostabi.Errorf(hostabi.EQUOTA, "%d handles are open", len(w.open))
+	}
 	w.handles++
 	w.open[w.handles] = &handle{proc: proc}
-	return w.handles
+	return w.handles, nil
 }
 
 // ProcWrite implements hostabi.Host.

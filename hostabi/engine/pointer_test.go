@@ -172,7 +172,7 @@ func FuzzCalls(f *testing.F) {
 	for i, fn := range all { // each with arguments that wrap around
 		f.Add(append([]byte{byte(i)}, bytes.Repeat([]byte{15}, len(fn.params))...), text)
 	}
-	m := load(f, open(f, Config{LoadInProcess: true}), driver(all), Limits{Fuel: 10_000_000})
+	m := load(f, open(f, Config{LoadInProcess: true}), driver(all), Limits{Fuel: 1_000_000})
 	f.Fuzz(func(t *testing.T, calls, text []byte) {
 		var request []byte
 		for n := 0; len(calls) > 0 && n < 100; n++ {
