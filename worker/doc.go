@@ -10,6 +10,12 @@
 //   - Profiles are registered before turns are taken. A plugin that is refused is reported and stops nobody.
 //   - A River job whose args are wrong is cancelled with the reason; it says nothing to any other job.
 //
+// # Modules in memory
+//
+// A module's compiled code is far larger than its file. A module that no turn has run for ten seconds is put aside, the
+// longest unused first, until those that are idle take less than 64 MiB. The next turn of its profile loads it from the
+// engine's cache on disk; the profile is served all the time.
+//
 // # Liveness
 //
 // A node holds an advisory lock on a connection of its own. The next node in the ring of names waits for that lock: when

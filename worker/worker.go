@@ -140,9 +140,9 @@ func Run(ctx context.Context, cfg Config) error {
 			cfg.Logger.Warn("closing the engine", "error", err)
 		}
 	}()
-	registry := profiles.New(Loader(eng), cfg.Logger)
-	defer registry.Close()
 	shared := &catalog{store: db, node: node.ID, log: cfg.Logger, lines: map[string][]line{}}
+	registry := profiles.New(newShelf(eng, maxIdle, shared.Module).load, cfg.Logger)
+	defer registry.Close()
 	if cfg.UpgradeCheck > 0 {
 		shared.check = func(ctx context.Context, p *profiles.Profile) error {
 			_, err := CheckUpgrade(ctx, db, seed, p, cfg.UpgradeCheck)

@@ -15,7 +15,7 @@ import (
 
 // Load makes a module of a plugin's file: it is checked, rewritten, compiled, frozen after its _initialize, and its
 // manifest is taken. That happens in a child process unless the cache has the result. A file that cannot be a plugin
-// is a *LoadError. One file is loaded at a time; others wait.
+// is a *LoadError. One file is compiled at a time; others wait.
 func (e *Engine) Load(ctx context.Context, wasm []byte, limits Limits) (*Module, error) {
 	if len(wasm) > hostabi.MaxModule {
 		return nil, &LoadError{
@@ -23,23 +23,41 @@ func (e *Engine) Load(ctx context.Context, wasm []byte, limits Limits) (*Module,
 			Fix:     "strip it (-ldflags='-s -w' for Go) or split it",
 		}
 	}
+	return e.load(ctx, sha256.Sum256(wasm), limits, func(o order) (*program, string, error) {
+		select {
+		case e.loading <- struct{}{}:
+			defer func() { <-e.loading }()
+		case <-ctx.Done():
+			return nil, "", fmt.Errorf("engine: load: %w", context.Cause(ctx))
+		}
+		return e.program(ctx, o, wasm)
+	})
+}
+
+// Cached is Load of a file that was loaded before, by its digest. When the cache has it no more, the error is ErrNotCached.
+func (e *Engine) Cached(ctx context.Context, digest [32]byte, limits Limits) (*Module, error) {
+	return e.load(ctx, digest, limits, func(order) (*program, string, error) { return nil, "", ErrNotCached })
+}
+
+// ErrNotCached is returned by Cached for what has to be loaded from its file.
+var ErrNotCached = errors.New("engine: the module is not in the cache")
+
+// load makes a module of what the cache has, or else of what otherwise gives.
+func (e *Engine) load(ctx context.Context, digest [32]byte, limits Limits, otherwise func(order) (*program, string, error)) (*Module, error) {
 	if ctx.Err() != nil {
-		return nil, fmt.Errorf("engine: load: %w", context.Cause(ctx))
-	}
-	select {
-	case e.loading <- struct{}{}:
-		defer func() { <-e.loading }()
-	case <-ctx.Done():
 		return nil, fmt.Errorf("engine: load: %w", context.Cause(ctx))
 	}
 	if e.isClosed() {
 		return nil, ErrClosed
 	}
 	limits = limits.withDefaults()
-	o := order{Digest: sha256.Sum256(wasm), Seed: e.config.Seed, Memory: limits.Memory, Interpreter: e.config.Interpreter}
-	p, entry, err := e.program(ctx, o, wasm)
-	if err != nil {
-		return nil, err
+	o := order{Digest: digest, Seed: e.config.Seed, Memory: limits.Memory, Interpreter: e.config.Interpreter}
+	p, entry, ok := e.cache.get(o.key())
+	if !ok {
+		var err error
+		if p, entry, err = otherwise(o); err != nil {
+			return nil, err
+		}
 	}
 	o.Dir = entry
 	m, err := e.module(ctx, o, p, limits)
@@ -88,7 +106,7 @@ func (e *Engine) module(ctx context.Context, o order, p *program, limits Limits)
 			return nil, err
 		}
 	}
-	m := &Module{engine: e, digest: o.Digest, snapshot: p.digest(), manifest: p.Manifest, template: o.template(p, machine, source, limits, &e.budget)}
+	m := &Module{engine: e, digest: o.Digest, size: size(o.Dir), snapshot: p.digest(), manifest: p.Manifest, template: o.template(p, machine, source, limits, &e.budget)}
 	if !e.remember(m) {
 		return nil, errors.Join(ErrClosed, m.template.close(ctx))
 	}

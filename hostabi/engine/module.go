@@ -12,6 +12,7 @@ import (
 type Module struct {
 	engine   *Engine
 	digest   [32]byte
+	size     int64
 	snapshot [32]byte
 	manifest hostabi.Manifest
 	template *template
@@ -31,6 +32,9 @@ func (m *Module) Snapshot() [32]byte { return m.snapshot }
 
 // Manifest returns what the plugin's manifest_v1 finished with when it was loaded.
 func (m *Module) Manifest() hostabi.Manifest { return m.manifest }
+
+// Size is about what the module takes in memory while no turn runs, in bytes: its code and its image.
+func (m *Module) Size() int64 { return m.size }
 
 // Run runs one turn in a fresh instance and returns nil when it finished and returned 0. Otherwise the error is a
 // *Trap, or ErrClosed. The context's end stops the guest within milliseconds, wherever it is.
