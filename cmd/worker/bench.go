@@ -85,7 +85,7 @@ ratio is value over baseline. Suites: ` + strings.Join(bench.Suites(), ", ") + `
 	f.DurationVar(&options.Idle, "idle", 30*time.Second, "how long an idle node is watched")
 	f.StringVar(&options.Extism, "extism", "", "folder of the module extismbench, to compare guests with Extism")
 	f.StringVar(&options.Codex, "codex", "", "program of codex, for what a turn of it costs; empty: codex in PATH, if it is there")
-	f.StringVar(&options.Plugin, "plugin", "", "module that the suite plugins drops; empty: plugins/deepseek.wasm beside this program")
+	f.StringVar(&options.Plugin, "plugin", "", "module that the suite plugins drops; empty: a Go guest of 2 MB, built for it")
 	f.IntVar(&options.Profiles, "profiles", 0, "profiles that the suite plugins loads at once; 0: 20")
 	f.BoolVar(&markdown, "markdown", false, "print a table for a page")
 	show.addFlag(f)

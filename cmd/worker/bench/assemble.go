@@ -16,27 +16,47 @@ const greeting = "bench: the guest runs"
 func assemble(name string, events, size int) []byte {
 	event := `{"type":"message.delta","text":""}`
 	event = strings.Replace(event, `""`, `"`+strings.Repeat("x", max(0, size-len(event)))+`"`, 1)
+	return assembled(name, func(place func(string) []byte) []byte {
+		hello := join(i32(0), place(greeting), call(log), drop)
+		done := join(place(`{"status":"completed"}`), call(finish))
+		said := join(place(event), call(emit), drop)
+		// count = events; do { emit } while (count = count - 1)
+		repeated := join(i32(events), []byte{0x21, 0}, loop, said, []byte{0x20, 0}, i32(1), []byte{0x6b}, []byte{0x22, 0}, []byte{0x0d, 0}, end)
+		if events == 0 {
+			repeated = nil
+		}
+		return join(hello, repeated, done)
+	})
+}
+
+// hostile are plugins whose turns never end by themselves, by what they do instead.
+var hostile = map[string][]byte{
+	"spin": assembled("spin", func(func(string) []byte) []byte { return join(loop, again, end, i32(1)) }),
+	"emit": assembled("emit", func(place func(string) []byte) []byte {
+		return join(loop, place(`{"type":"message.delta","text":"flood"}`), call(emit), drop, again, end, i32(1))
+	}),
+	"log": assembled("log", func(place func(string) []byte) []byte {
+		return join(loop, i32(0), place("flood"), call(log), drop, again, end, i32(1))
+	}),
+}
+
+// The functions that an assembled plugin imports, by their order.
+const log, emit, finish = 0, 1, 2
+
+// assembled makes a plugin of the code of its turn, which leaves a number. place gives a text in memory and is what pushes its
+// pointer and length.
+func assembled(name string, code func(place func(string) []byte) []byte) []byte {
 	manifest, err := json.Marshal(hostabi.Manifest{Name: name, Version: "1"})
 	if err != nil {
 		panic(err) // plain strings
 	}
 	var data []byte
-	place := func(text string) (args []byte) { // pushes pointer and length
+	place := func(text string) (args []byte) {
 		args = join(i32(len(data)), i32(len(text)))
 		data = append(data, text...)
 		return args
 	}
-	const log, emit, finish = 0, 1, 2
-	hello := join(i32(0), place(greeting), call(log), drop)
-	done := join(place(`{"status":"completed"}`), call(finish))
-	said := join(place(event), call(emit), drop)
-	// count = events; do { emit } while (count = count - 1)
-	loop := join(i32(events), []byte{0x21, 0}, []byte{0x03, 0x40}, said,
-		[]byte{0x20, 0}, i32(1), []byte{0x6b}, []byte{0x22, 0}, []byte{0x0d, 0}, []byte{0x0b})
-	if events == 0 {
-		loop = nil
-	}
-	turn := body(join(hello, loop, done))
+	turn := body(code(place))
 	about := body(join(place(string(manifest)), call(finish)))
 
 	const i32Type = 0x7f
@@ -55,7 +75,12 @@ func assemble(name string, events, size int) []byte {
 	)
 }
 
-var drop = []byte{0x1a}
+var (
+	drop  = []byte{0x1a}
+	loop  = []byte{0x03, 0x40}
+	again = []byte{0x0c, 0} // of the loop around
+	end   = []byte{0x0b}
+)
 
 // i32 pushes a constant. Its form is signed: one more group of seven bits where the highest would read as a sign.
 func i32(n int) []byte {

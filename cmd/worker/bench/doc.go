@@ -37,6 +37,17 @@
 //	                              parent's wait, and one statement with a notice
 //	hang_noticed_intervals        SIGSTOP of a child, until its end as unhealthy is on record, the longest of 20, in
 //	                              intervals. Baseline: the failures in a row that it takes, 3
+//	suite plugins                 with a Go guest of about 2 MB that is built for it, or --plugin
+//	drop_to_served_cold_ms        a file gets its name in the plugins folder, until its node serves it; everywhere: until another
+//	                              node does. Baseline: an engine that loads it from nothing
+//	drop_to_served_cached_ms      the same for a module that the node has compiled before
+//	…_while_replaced_…            turns of a plugin whose file is replaced four times a second. Baseline: left alone
+//	over_budget_…_ms              a turn that never ends by itself, beyond its limit of wall time, which is the baseline
+//	…_beside_flood_…              other turns on that node meanwhile. Baseline: the same turns alone
+//	rss_of_20_profiles_mb         resident memory of a node with 20 profiles, each a module of its own that has run two turns, beyond
+//	                              that of one without any, which is the baseline
+//	turn_of_a_profile_put_aside_ms  a turn, from its submission to its end, whose module is on disk only, as many others were used
+//	                              since. Baseline: the next turn of the profile
 //
 // suite guest is that of package enginebench, and builds its guests with the Go toolchain.
 //

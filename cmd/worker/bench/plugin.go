@@ -3,6 +3,7 @@ package bench
 import (
 	"cmp"
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/towpath/towpath/hostabi/engine"
+	"github.com/towpath/towpath/store"
 	"github.com/towpath/towpath/worker"
 )
 
@@ -24,28 +26,54 @@ const (
 	drops      = 5
 	swapEvery  = 250 * time.Millisecond // under load
 	dropWithin = time.Minute
+	cooled     = 12 * time.Second // after which nothing is kept in memory only because it has just run
 )
 
-// plugins is the suite plugins: how soon a dropped file is served, and what profiles cost.
+// plugins is the suite plugins: how soon a dropped file is served, what profiles cost, and what a hostile one does to others.
 func plugins(ctx context.Context, o Options, emit func(Row)) (err error) {
 	o.Turns, o.Profiles = cmp.Or(o.Turns, 400), cmp.Or(o.Profiles, 20)
-	wasm, err := os.ReadFile(cmp.Or(o.Plugin, filepath.Join(filepath.Dir(o.Program), "plugins", "deepseek.wasm")))
-	if err != nil {
-		return fmt.Errorf("%v: name a module with --plugin", err) // not wrapped: nobody is to look for a database
-	}
-	emit(Row{Name: "module_mb", Unit: "MB", Value: float64(len(wasm)) / 1e6})
 	s, err := startServer(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
+	wasm, err := dropIn(ctx, o, s.dir)
+	if err != nil {
+		return err
+	}
+	emit(Row{Name: "module_mb", Unit: "MB", Value: float64(len(wasm)) / 1e6})
 	if err := dropped(ctx, o, s, wasm, emit); err != nil {
 		return err
 	}
 	if err := replaced(ctx, o, s, emit); err != nil {
 		return err
 	}
+	if err := flooded(ctx, o, s, emit); err != nil {
+		return err
+	}
 	return crowded(ctx, o, s, wasm, emit)
+}
+
+//go:embed testdata/guest/main.go
+var guestSource []byte
+
+// dropIn is the module that is dropped: the one that was named, or a Go guest of about 2 MB, built here.
+func dropIn(ctx context.Context, o Options, dir string) ([]byte, error) {
+	if o.Plugin != "" {
+		return os.ReadFile(o.Plugin)
+	}
+	source := filepath.Join(dir, "guest")
+	err := errors.Join(os.MkdirAll(source, 0o700), os.WriteFile(filepath.Join(source, "main.go"), guestSource, 0o600),
+		os.WriteFile(filepath.Join(source, "go.mod"), []byte("module measured\n\ngo 1.26\n"), 0o600))
+	if err != nil {
+		return nil, err
+	}
+	build := exec.CommandContext(ctx, "go", "build", "-buildmode=c-shared", "-ldflags=-s -w", "-o", "guest.wasm", ".")
+	build.Dir, build.Env = source, append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "GOFLAGS=", "GOWORK=off")
+	if out, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build the guest, which needs Go in PATH: name a module with --plugin instead: %v\n%s", err, out)
+	}
+	return os.ReadFile(filepath.Join(source, "guest.wasm"))
 }
 
 // marked is a module whose digest is another one: with a custom section at its end.
@@ -248,7 +276,8 @@ func (n *node) starts(ctx context.Context, pool *pgxpool.Pool, turns int) (ms []
 	return ms, nil
 }
 
-// crowded measures a worker's memory with many profiles, all of the same size, beside one with none.
+// crowded measures a worker's memory with many profiles, all of the same size and each of which has run turns, beside one
+// with none; and what the first turn of a profile costs whose module was put aside for others.
 func crowded(ctx context.Context, o Options, s *server, wasm []byte, emit func(Row)) error {
 	many := filepath.Join(s.dir, "many")
 	none := filepath.Join(s.dir, "none")
@@ -261,23 +290,58 @@ func crowded(ctx context.Context, o Options, s *server, wasm []byte, emit func(R
 		}
 	}
 	var rss [2]float64
+	var first, second []float64
 	for i, folder := range []string{none, many} {
-		dsn, err := s.database(ctx, fmt.Sprintf("crowd%d", i))
+		name := fmt.Sprintf("crowd%d", i)
+		dsn, err := s.database(ctx, name)
 		if err != nil {
 			return err
 		}
+		use := func(context.Context) error { return nil }
+		if folder == many {
+			use = func(ctx context.Context) (err error) { first, second, err = twice(ctx, dsn, o.Profiles); return err }
+		}
 		for range 2 { // the second start finds everything compiled, as a node's starts do
-			if rss[i], err = weigh(ctx, o, dsn, folder, filepath.Join(s.dir, "cache")); err != nil {
+			if rss[i], err = weigh(ctx, o, dsn, folder, filepath.Join(s.dir, "cache"), use); err != nil {
 				return err
 			}
 		}
 	}
 	emit(Row{Name: fmt.Sprintf("rss_of_%d_profiles_mb", o.Profiles), Unit: "MB", Value: rss[1] - rss[0], Baseline: rss[0]})
+	emit(Row{Name: "turn_of_a_profile_put_aside_ms", Unit: "ms", Value: percentile(first, 0.5), Baseline: percentile(second, 0.5)})
 	return nil
 }
 
-// weigh starts this program as a node and reads its memory once it takes jobs.
-func weigh(ctx context.Context, o Options, dsn, folder, cache string) (rss float64, err error) {
+// twice runs two turns of each profile, one after the other.
+func twice(ctx context.Context, dsn string, profiles int) (first, second []float64, err error) {
+	pool, err := pgxpool.New(ctx, dsn)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer pool.Close()
+	db := store.New(pool)
+	for i := range profiles {
+		for n := range 2 {
+			began := time.Now()
+			id, err := db.Submit(ctx, store.Submission{Profile: fmt.Sprintf("p%d", i), Input: []byte("{}")})
+			if err != nil {
+				return nil, nil, err
+			}
+			if err := db.Follow(ctx, id, 0, 5*time.Millisecond, false, func(store.Event) error { return nil }); err != nil {
+				return nil, nil, err
+			}
+			if ms := time.Since(began).Seconds() * 1000; n == 0 {
+				first = append(first, ms)
+			} else {
+				second = append(second, ms)
+			}
+		}
+	}
+	return first, second, nil
+}
+
+// weigh starts this program as a node and reads its memory once it was used.
+func weigh(ctx context.Context, o Options, dsn, folder, cache string, use func(context.Context) error) (rss float64, err error) {
 	child := exec.CommandContext(ctx, o.Program)
 	child.Env = []string{"PATH=" + os.Getenv("PATH"), "DATABASE_URL=" + dsn, "TOWPATH_PLUGINS=" + folder, "TOWPATH_CACHE_DIR=" + cache}
 	child.Cancel = func() error { return child.Process.Signal(syscall.SIGTERM) }
@@ -298,7 +362,10 @@ func weigh(ctx context.Context, o Options, dsn, folder, cache string) (rss float
 		return 0, err
 	}
 	go io.Copy(io.Discard, pipe)
-	if err := pause(ctx, time.Second); err != nil {
+	if err := use(ctx); err != nil {
+		return 0, err
+	}
+	if err := pause(ctx, cooled); err != nil {
 		return 0, err
 	}
 	return resident(child.Process.Pid)

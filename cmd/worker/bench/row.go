@@ -38,7 +38,7 @@ type Options struct {
 	Idle time.Duration
 	// Extism is the folder of the module that the suite guest compares with; empty: it does not.
 	Extism string
-	// Plugin is the module that the suite plugins drops. Default: deepseek.wasm in the plugins folder beside Program.
+	// Plugin is the module that the suite plugins drops. Default: one that is built for it.
 	Plugin string
 	// Profiles is how many profiles the suite plugins loads at once. Default: 20.
 	Profiles int
