@@ -4,13 +4,16 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -18,23 +21,32 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// canary env|file gives codex a key of the story's own, which needs escaping wherever it is written: in the node's
-// environment, or in a file.
+// canary env|file|command PLUGIN gives a plugin's provider a key of the story's own, which needs escaping wherever it is
+// written: in the node's environment, in a file, or as what a command prints.
 func cmdCanary(ts *testscript.TestScript, neg bool, args []string) {
-	only(ts, neg, args, "canary env|file", len(args) == 1)
+	only(ts, neg, args, "canary env|file|command PLUGIN", len(args) == 2)
 	s := of(ts)
-	s.canary = `canary/` + uuid.NewString() + `+"&<key>"`
-	if args[0] == "env" {
-		ts.Setenv("OPENAI_API_KEY", s.canary)
-		return
+	s.canary, s.canaryIn = `canary/`+uuid.NewString()+`+"&<key>"`, "OPENAI_API_KEY"
+	if chat, ok := chats[args[1]]; ok {
+		s.canaryIn = chat.key
 	}
-	ts.Setenv("OPENAI_API_KEY", "not this one")
-	key := ts.MkAbs("key")
-	ts.Check(os.WriteFile(key, []byte(s.canary+"\n"), 0o600))
-	permits := filepath.Join(ts.Getenv("TOWPATH_PLUGINS"), "codex.toml")
+	source := fmt.Sprintf("env = %q", s.canaryIn)
+	if args[0] == "env" {
+		ts.Setenv(s.canaryIn, s.canary)
+	} else {
+		ts.Setenv(s.canaryIn, "not this one")
+		key := ts.MkAbs("key")
+		ts.Check(os.WriteFile(key, []byte(s.canary+"\n"), 0o600))
+		source = fmt.Sprintf("file = %q", key)
+		if args[0] == "command" {
+			source = fmt.Sprintf("command = [\"cat\", %q]", key)
+		}
+	}
+	permits := filepath.Join(ts.Getenv("TOWPATH_PLUGINS"), args[1]+".toml")
 	text, err := os.ReadFile(permits)
 	ts.Check(err)
-	ts.Check(os.WriteFile(permits, bytes.Replace(text, []byte(`env = "OPENAI_API_KEY"`), fmt.Appendf(nil, "file = %q", key), 1), 0o600))
+	wanted := regexp.MustCompile(`(?m)^(env = ".*|file = .*|command = \[.*)$`)
+	ts.Check(os.WriteFile(permits, wanted.ReplaceAllLiteral(text, []byte(source)), 0o600))
 }
 
 // spellings are the ways in which somebody may have written the canary down.
@@ -49,6 +61,9 @@ func spellings(canary string) map[string][]byte {
 		// The characters that the canary alone decides, whatever stands before it and behind.
 		encoded := base64.StdEncoding.EncodeToString(append(make([]byte, before), canary...))
 		all[fmt.Sprintf("base64 at %d", before)] = []byte(encoded[(8*before+5)/6 : 8*(before+len(canary))/6])
+	}
+	for spelling, form := range maps.Clone(all) { // as a dump has what is stored as bytes, such as the journal
+		all[spelling+" in hex"] = hex.AppendEncode(nil, form)
 	}
 	return all
 }
@@ -74,7 +89,7 @@ func cmdNoKey(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	given := fmt.Sprintf("/proc/%d/environ", n.cmd.Process.Pid) // where canary env has put it
 	for _, file := range files {
-		if file == given && ts.Getenv("OPENAI_API_KEY") == of(ts).canary {
+		if file == given && ts.Getenv(of(ts).canaryIn) == of(ts).canary {
 			continue
 		}
 		if text, err := os.ReadFile(file); err == nil { // or it has ended, or is not ours
@@ -98,8 +113,10 @@ func cmdNoKey(ts *testscript.TestScript, neg bool, args []string) {
 	clean(ts, "the log", []byte(n.text()))
 	dump, err := exec.Command("pg_dump", "--dbname", ts.Getenv("DATABASE_URL")).Output()
 	ts.Check(err)
-	if !bytes.Contains(dump, []byte("towpath.journal")) {
-		ts.Fatalf("the dump is none")
+	for _, table := range []string{"towpath.journal", "towpath.event", "towpath.session_kv", "public.river_job"} {
+		if !bytes.Contains(dump, []byte("COPY "+table+" (")) {
+			ts.Fatalf("the dump has no %s", table)
+		}
 	}
 	clean(ts, "the database", dump)
 	memories := 0
@@ -111,16 +128,16 @@ func cmdNoKey(ts *testscript.TestScript, neg bool, args []string) {
 
 // cleanMemory looks through the linear memories of a node's guests, and returns how many there are.
 func cleanMemory(ts *testscript.TestScript, pid int) (found int) {
-	maps, err := os.Open("/proc/" + strconv.Itoa(pid) + "/maps")
+	mapped, err := os.Open("/proc/" + strconv.Itoa(pid) + "/maps")
 	if err != nil {
 		return 0 // concealed from us too, who are not root
 	}
-	defer maps.Close()
+	defer mapped.Close()
 	memory, err := os.Open("/proc/" + strconv.Itoa(pid) + "/mem")
 	ts.Check(err)
 	defer memory.Close()
 	var after uint64 // the end of a guest's memory so far; what begins there is more of it
-	for lines := bufio.NewScanner(maps); lines.Scan(); {
+	for lines := bufio.NewScanner(mapped); lines.Scan(); {
 		var from, to uint64
 		var rights string
 		fmt.Sscanf(lines.Text(), "%x-%x %s", &from, &to, &rights)

@@ -116,6 +116,7 @@ type script struct {
 	nodes    map[string]*node
 	provider *standin.Server
 	canary   string // the key that is looked for
+	canaryIn string // the variable of the environment that may hold it
 
 	collector collector
 }

@@ -14,6 +14,7 @@
 //	[[tool:weather {"a":1}]]      call a tool; [[tool:…]] [[fault:unreasoned]] without reasoning
 //	[[hold:NAME after=2]]         after two tokens wait until Release(NAME); a shorter answer is repeated
 //	[[form:NAME]]                 MiniMax only: the stream of that fixture, such as cumulative, tags, details, done
+//	[[leak]]                      answer with the key of the request, in the head too, as a careless provider might
 //	[[fault:KIND …]]              one of the kinds below; times=2 only for the first two requests with this message
 //
 //	KIND            keys                  what happens

@@ -18,6 +18,7 @@ type script struct {
 	form, as   string
 	fault      string
 	after      int
+	leak       bool
 	times      int
 	every      time.Duration
 	end        string
@@ -64,6 +65,8 @@ func (s *script) set(directive string) error {
 		s.form = value
 	case "fault":
 		s.fault = value
+	case "leak":
+		s.leak = true
 	default:
 		return fmt.Errorf("unknown name %q", name)
 	}

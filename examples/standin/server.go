@@ -185,6 +185,10 @@ func (s *Server) answer(d dialect, w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
+	if script.leak {
+		words = strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+		w.Header().Set("X-Echo", r.Header.Get("Authorization"))
+	}
 	if d.scripted(w, script) {
 		return
 	}
