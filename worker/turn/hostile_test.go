@@ -232,7 +232,6 @@ func TestTwoNodesReplayOneTurn(t *testing.T) {
 // as its guest says.
 func FuzzHost(f *testing.F) {
 	b := newBench(f)
-	b.limits.Idle = 50 * time.Millisecond
 	b.redact = func(p []byte) []byte { return p }
 	b.out = roundTrip(func(_ context.Context, head hostabi.HTTPHead, body []byte, _ http.Header) (*http.Response, error) {
 		if head.Method != "GET" {
