@@ -112,6 +112,12 @@ var attacks = []attack{
 		s.fn(t, bytes.Join(repeat(100, func(i int) []byte { return localGet(i) }), nil), call(f))
 		return s.plugin(bytes.Repeat(i64Const(7), 100), call(f))
 	}},
+	{name: "a turn within a turn", reason: "", wasm: func() []byte { // the second finish is refused
+		s := newSmall()
+		turn := len(s.imports) + 1 // behind the manifest
+		return s.plugin(i32Const(64), i32Load(0), []byte{0x45}, ifThen(i32Const(64), i32Const(1), i32Store(0), call(turn), drop),
+			s.finish(), i32Const(-11), []byte{0x46}, i32Const(64), i32Load(0), []byte{0x46, 0x45})
+	}},
 	{name: "tail call loop", refuse: "tail call", wasm: func() []byte {
 		s := newSmall()
 		f := len(s.imports)
