@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -78,12 +79,15 @@ func (s *shelf) trim() {
 	for {
 		var total int64
 		var oldest *shelved
+		soonest := s.warm // when the next one cools
 		for b := range s.awake {
 			if b.users > 0 {
 				continue
 			}
 			total += b.module.Size()
-			if (oldest == nil || b.used.Before(oldest.used)) && !(b.ran && time.Since(b.used) < s.warm) {
+			if since := time.Since(b.used); b.ran && since < s.warm {
+				soonest = min(soonest, s.warm-since)
+			} else if oldest == nil || b.used.Before(oldest.used) {
 				oldest = b
 			}
 		}
@@ -92,7 +96,7 @@ func (s *shelf) trim() {
 		}
 		if oldest == nil {
 			if s.later == nil {
-				s.later = time.AfterFunc(s.warm, s.retry)
+				s.later = time.AfterFunc(soonest, s.retry)
 			}
 			break
 		}
@@ -111,6 +115,7 @@ func (s *shelf) retry() {
 	s.later = nil
 	s.mu.Unlock()
 	s.trim()
+	debug.FreeOSMemory() // loading leaves much behind, and a node that was busy until now may be idle
 }
 
 func (b *shelved) Digest() [32]byte           { return b.digest }
