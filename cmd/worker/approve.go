@@ -19,12 +19,7 @@ func (c *cli) approve() *cobra.Command {
 		Long: `Without an ID it lists what running turns wait for. With one it allows what that turn waits for, or decides otherwise,
 and prints the input's id. APPROVAL may be left out when the turn waits for one thing only.`,
 		Args: wanted(cobra.MaximumNArgs(2)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := c.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer s.pool.Close()
+		RunE: c.connected(func(cmd *cobra.Command, s *session, args []string) error {
 			if len(args) == 0 {
 				return c.approvals(cmd, s, show.json)
 			}
@@ -41,7 +36,7 @@ and prints the input's id. APPROVAL may be left out when the turn waits for one 
 			}
 			_, err = fmt.Fprintln(c.out, id)
 			return err
-		},
+		}),
 	}
 	f := cmd.Flags()
 	f.SortFlags = false

@@ -16,19 +16,14 @@ func (c *cli) cancel() *cobra.Command {
 		Use:   "cancel ID",
 		Short: "Cancel a process, and print its status",
 		Args:  wanted(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := c.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer s.pool.Close()
+		RunE: c.connected(func(cmd *cobra.Command, s *session, args []string) error {
 			status, err := s.Cancel(cmd.Context(), args[0], reason, grace)
 			if err != nil {
 				return err
 			}
 			_, err = fmt.Fprintln(c.out, status)
 			return err
-		},
+		}),
 	}
 	cmd.Flags().StringVar(&reason, "reason", "cancelled by request", "why; it is recorded")
 	cmd.Flags().DurationVar(&grace, "grace", 10*time.Second, "how long a running turn may take to end by itself")

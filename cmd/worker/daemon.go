@@ -39,14 +39,9 @@ func (c *cli) asking(use, short string, a *ask, do func(cmd *cobra.Command, s *s
 		Use:   use,
 		Short: short,
 		Args:  wanted(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := c.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer s.pool.Close()
+		RunE: c.connected(func(cmd *cobra.Command, s *session, args []string) error {
 			return do(cmd, s, args[0])
-		},
+		}),
 	}
 	cmd.Flags().StringVarP(&a.session, "session", "s", "", "the session that owns it")
 	cmd.Flags().DurationVar(&a.wait, "wait", 30*time.Second, "how long to wait for the result; 0 does not")
@@ -133,12 +128,7 @@ func (c *cli) daemonForget() *cobra.Command {
 		Use:   "forget NAME",
 		Short: "Say, as an operator, that a daemon whose worker is gone is dead, so that another machine may start it",
 		Args:  wanted(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := c.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer s.pool.Close()
+		RunE: c.connected(func(cmd *cobra.Command, s *session, args []string) error {
 			d, err := s.Daemon(cmd.Context(), args[0])
 			if err != nil {
 				return err
@@ -150,7 +140,7 @@ func (c *cli) daemonForget() *cobra.Command {
 				return err
 			}
 			return c.becomes(cmd, s, args[0], 0)
-		},
+		}),
 	}
 }
 
@@ -160,20 +150,14 @@ func (c *cli) daemonStatus() *cobra.Command {
 		Use:   "status [NAME]",
 		Short: "List the daemons, or show one",
 		Args:  wanted(cobra.MaximumNArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := c.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer s.pool.Close()
-			var list []store.Daemon
+		RunE: c.connected(func(cmd *cobra.Command, s *session, args []string) error {
+			list, err := make([]store.Daemon, 1), error(nil)
 			if len(args) == 1 {
-				d, err := s.Daemon(cmd.Context(), args[0])
-				if err != nil {
-					return err
-				}
-				list = append(list, d)
-			} else if list, err = s.Daemons(cmd.Context()); err != nil {
+				list[0], err = s.Daemon(cmd.Context(), args[0])
+			} else {
+				list, err = s.Daemons(cmd.Context())
+			}
+			if err != nil {
 				return err
 			}
 			if show.json {
@@ -185,7 +169,7 @@ func (c *cli) daemonStatus() *cobra.Command {
 				return nil
 			}
 			return daemonTable(c.out, list)
-		},
+		}),
 	}
 	show.addFlag(cmd.Flags())
 	return cmd
@@ -262,12 +246,7 @@ func (c *cli) daemonSpec() *cobra.Command {
 		Long: `Without a file, print the specs as JSON, one a line. With one, register a daemon: clients start it by its name.
 The comment of towpath.spec_put lists the keys of a spec; {"command": "redis-server", "port_flag": "--port", "port": 6379} is one.`,
 		Args: wanted(cobra.MaximumNArgs(2)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := c.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer s.pool.Close()
+		RunE: c.connected(func(cmd *cobra.Command, s *session, args []string) error {
 			switch {
 			case remove && len(args) == 1:
 				gone, err := s.DeleteSpec(cmd.Context(), args[0])
@@ -297,7 +276,7 @@ The comment of towpath.spec_put lists the keys of a spec; {"command": "redis-ser
 				}
 			}
 			return nil
-		},
+		}),
 	}
 	cmd.Flags().BoolVar(&remove, "remove", false, "forget the daemon, which must not run")
 	return cmd

@@ -26,18 +26,13 @@ func (c *cli) doctor() *cobra.Command {
 		Long: `Say what is wrong with this deployment, and how to mend it: database, roles, settings, clocks, plugins, queues and turns
 that are stuck. It changes nothing. Exit code 1 when something is broken now; warnings alone are 0.`,
 		Args: wanted(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := c.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer s.pool.Close()
+		RunE: c.connected(func(cmd *cobra.Command, s *session, _ []string) error {
 			found, err := s.examine(cmd.Context(), patience)
 			if err != nil {
 				return err
 			}
 			return c.tell(found, show.json)
-		},
+		}),
 	}
 	f := cmd.Flags()
 	f.SortFlags = false

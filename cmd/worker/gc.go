@@ -17,12 +17,7 @@ func (c *cli) gc() *cobra.Command {
 retention or to be deleted, directories of no session, folders that killed processes left, compiled modules above the
 cache's limit. Workers do so by themselves, see --gc-every.`,
 		Args: wanted(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := c.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer s.pool.Close()
+		RunE: c.connected(func(cmd *cobra.Command, s *session, _ []string) error {
 			job, err := s.CollectNow(cmd.Context())
 			if err != nil {
 				return err
@@ -33,7 +28,7 @@ cache's limit. Workers do so by themselves, see --gc-every.`,
 			}
 			_, err = fmt.Fprintln(c.out, report)
 			return err
-		},
+		}),
 	}
 }
 

@@ -20,12 +20,7 @@ func (c *cli) login() *cobra.Command {
 there; "worker logins" shows both meanwhile. The tokens are kept in the database, encrypted with --login-key, for all nodes
 that have this key; nodes renew them.`,
 		Args: wanted(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := c.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer s.pool.Close()
+		RunE: c.connected(func(cmd *cobra.Command, s *session, args []string) error {
 			seal, err := s.sealer()
 			if err != nil {
 				return err
@@ -46,7 +41,7 @@ that have this key; nodes renew them.`,
 			}
 			_, err = fmt.Fprintf(c.out, "%s is logged in at %s\n", args[0], p.Issuer())
 			return err
-		},
+		}),
 	}
 }
 
@@ -55,12 +50,7 @@ func (c *cli) logout() *cobra.Command {
 		Use:   "logout PROFILE",
 		Short: "Forget a profile's login, and end those under way",
 		Args:  wanted(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := c.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer s.pool.Close()
+		RunE: c.connected(func(cmd *cobra.Command, s *session, args []string) error {
 			p, err := s.provider(cmd.Context(), args[0])
 			if err != nil {
 				return err
@@ -81,7 +71,7 @@ func (c *cli) logout() *cobra.Command {
 			}
 			_, err = fmt.Fprintf(c.out, "%s is logged out; nodes may use what they know for another minute\n", args[0])
 			return err
-		},
+		}),
 	}
 }
 

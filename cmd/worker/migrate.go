@@ -18,12 +18,7 @@ func (c *cli) migrate() *cobra.Command {
 		Long: `Bring the database up to date, as a starting worker does. It waits for a database that is down.
 Give it an own job, and workers --no-migrate, where nodes must not own the schema.`,
 		Args: wanted(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := c.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer s.pool.Close()
+		RunE: c.connected(func(cmd *cobra.Command, s *session, _ []string) error {
 			if err := await(cmd.Context(), s.pool, s.ConnectTimeout, s.logger(c.err)); err != nil {
 				return err
 			}
@@ -33,7 +28,7 @@ Give it an own job, and workers --no-migrate, where nodes must not own the schem
 			}
 			_, err = fmt.Fprintln(c.out, summary(done))
 			return err
-		},
+		}),
 	}
 	c.settings.addFlags(cmd.Flags(), func(s *setting) bool { return s.flag == "connect-timeout" })
 	return cmd

@@ -75,12 +75,7 @@ func (c *cli) pluginLs() *cobra.Command {
 		Short: "List plugins, what they request beside what is permitted, and their limits",
 		Long: `List plugins, what they request beside what is permitted, and their limits. Permits are those of this machine's plugins
 folder where it has a file for the profile, else those by SQL. With names, limits are listed too.`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := c.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer s.pool.Close()
+		RunE: c.connected(func(cmd *cobra.Command, s *session, args []string) error {
 			list, err := s.Store.Plugins(cmd.Context())
 			if err != nil {
 				return err
@@ -106,7 +101,7 @@ folder where it has a file for the profile, else those by SQL. With names, limit
 				}
 			}
 			return w.Flush()
-		},
+		}),
 	}
 	show.addFlag(cmd.Flags())
 	return cmd

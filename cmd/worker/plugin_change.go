@@ -112,12 +112,7 @@ func (c *cli) pluginRm() *cobra.Command {
 		Use:   "rm NAME",
 		Short: "Serve a profile no more: new turns are refused, running ones end as they would",
 		Args:  wanted(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := c.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer s.pool.Close()
+		RunE: c.connected(func(cmd *cobra.Command, s *session, args []string) error {
 			gone, err := s.RemovePlugin(cmd.Context(), args[0], who(), "")
 			if err != nil {
 				return err
@@ -128,7 +123,7 @@ func (c *cli) pluginRm() *cobra.Command {
 			}
 			_, err = fmt.Fprintf(c.out, "%s is removed; `worker plugin add` serves it again\n", args[0])
 			return err
-		},
+		}),
 	}
 }
 
@@ -204,12 +199,7 @@ func (c *cli) pluginLogs() *cobra.Command {
 		Use:   "logs NAME",
 		Short: "Print what became of a profile on each node, and what its guests warned of",
 		Args:  wanted(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := c.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer s.pool.Close()
+		RunE: c.connected(func(cmd *cobra.Command, s *session, args []string) error {
 			for after := int64(0); ; {
 				list, err := s.PluginLines(cmd.Context(), args[0], after, 500)
 				if err != nil {
@@ -234,7 +224,7 @@ func (c *cli) pluginLogs() *cobra.Command {
 				case <-time.After(time.Second):
 				}
 			}
-		},
+		}),
 	}
 	show.addFlag(cmd.Flags())
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what comes")

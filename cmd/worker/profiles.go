@@ -13,12 +13,7 @@ func (c *cli) profiles() *cobra.Command {
 		Use:   "profiles",
 		Short: "List the backends that workers have registered",
 		Args:  wanted(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := c.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer s.pool.Close()
+		RunE: c.connected(func(cmd *cobra.Command, s *session, _ []string) error {
 			list, err := s.Profiles(cmd.Context())
 			if err != nil {
 				return err
@@ -37,7 +32,7 @@ func (c *cli) profiles() *cobra.Command {
 				fmt.Fprintf(w, "%s\t%v\t%s\t%d\t%v\t%.12s\n", p.Name, p.Enabled, p.Health, p.MaxAttempts, p.TurnTimeout, p.Digest)
 			}
 			return w.Flush()
-		},
+		}),
 	}
 	show.addFlag(cmd.Flags())
 	return cmd

@@ -27,12 +27,7 @@ func (c *cli) prune() *cobra.Command {
 towpath.retention_put says how long the things of a tenant or profile are kept. What lives is never touched, nor what is
 the parent of something that stays. It may be stopped and started again at any time.`,
 		Args: wanted(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := c.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer s.pool.Close()
+		RunE: c.connected(func(cmd *cobra.Command, s *session, _ []string) error {
 			switch {
 			case before != "" && older != 0:
 				return &usageError{err: fmt.Errorf("give --before or --older-than, not both")}
@@ -62,7 +57,7 @@ the parent of something that stays. It may be stopped and started again at any t
 				err = shown
 			}
 			return err
-		},
+		}),
 	}
 	f := cmd.Flags()
 	f.SortFlags = false

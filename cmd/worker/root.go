@@ -140,3 +140,15 @@ func (c *cli) connect(ctx context.Context) (*session, error) {
 	}
 	return &session{store.New(pool), cfg, pool}, nil
 }
+
+// connected is the body of a command that begins with a session.
+func (c *cli) connected(do func(cmd *cobra.Command, s *session, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		s, err := c.connect(cmd.Context())
+		if err != nil {
+			return err
+		}
+		defer s.pool.Close()
+		return do(cmd, s, args)
+	}
+}

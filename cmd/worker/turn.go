@@ -37,12 +37,7 @@ func (c *cli) turnShow() *cobra.Command {
 		Long: `Print the host calls of a turn as a timeline, with its events between them. OFFSET counts from the turn's begin, by the
 turn's clock; TOOK is the time to the next call's answer; ATTEMPT is the one that made the call, later ones replayed it.`,
 		Args: wanted(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := c.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer s.pool.Close()
+		RunE: c.connected(func(cmd *cobra.Command, s *session, args []string) error {
 			lines, err := timeline(cmd.Context(), s.Store, args[0])
 			if err != nil {
 				return err
@@ -61,7 +56,7 @@ turn's clock; TOOK is the time to the next call's answer; ATTEMPT is the one tha
 				l.print(w)
 			}
 			return w.Flush()
-		},
+		}),
 	}
 	show.addFlag(cmd.Flags())
 	return cmd
