@@ -16,23 +16,7 @@
 // value is parked at a time; the next call drops it. The host touches guest memory only during a call and keeps no
 // pointer.
 //
-// # Functions of module turn_v1
-//
-//	take      (ptr, cap i32) → n i32               copies min(n, cap) of the parked bytes; the rest is dropped
-//	request   () → n                               the turn request, TurnRequest
-//	now       () → i64                             Unix time in ns on the turn's clock
-//	random    (ptr, len) → 0                       the turn's random stream
-//	log       (level, ptr, len) → 0                -1 debug, 0 info, 1 warn, 2 error
-//	emit      (ptr, len) → n                       one event, an object with `type`; its number in this turn
-//	http_open (head, len, body, len) → handle      HTTPHead
-//	proc_open (spec, len) → handle                 ProcSpec
-//	proc_write(handle, ptr, len) → 0               as it is; len 0 closes standard input
-//	proc_fill (handle, ptr, len) → 0               the same, with placeholders filled
-//	wait      (handle i32, timeout i64) → n        next Record; 0 = timed out; handle 0 = any; timeout < 0 = for ever
-//	close     (handle) → 0                         cancel and forget
-//	kv_get    (key, len) → n                       or -ENOENT
-//	kv_set    (key, len, value, len) → 0           an empty value deletes
-//	finish    (ptr, len) → 0                       the result, exactly once
+// [Functions] lists the functions of module turn_v1; docs/abi.md is made of it and of this package's constants and messages.
 //
 // # Invariants
 //
