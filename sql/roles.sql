@@ -27,7 +27,7 @@ begin
       ('towpath_client towpath_operator towpath_worker', array['share', 'unshare', 'transfer', 'cancel_unshared', 'session_delete', 'signal', 'end_operations']),
       ('towpath_client towpath_operator towpath_worker towpath_reader', array['session_work', 'completions', 'completions_seen', 'await_all']),
       ('towpath_operator towpath_worker towpath_reader', array['work']),
-      ('towpath_client towpath_operator towpath_worker towpath_reader', array['usage_summary']),
+      ('towpath_client towpath_operator towpath_worker towpath_reader', array['usage_summary', 'turn_usage']),
       ('towpath_operator', array['gate_put', 'budget_put']),
       ('towpath_operator towpath_worker', array['wake_session']),
       ('towpath_client towpath_operator towpath_worker', array['approve']),

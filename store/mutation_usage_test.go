@@ -10,5 +10,8 @@ func init() {
 		{name: "unnamed responses are one", file: "functions/usage.sql", old: "'unnamed ' || gen_random_uuid()", new: "'unnamed'", run: tests},
 		{name: "the filter of a sum is passed over", file: "functions/usage.sql", old: "where filter <@ d.fields", new: "", run: tests},
 		{name: "until is left out", file: "functions/usage.sql", old: "x.day <= usage_summary.until", new: "x.day < usage_summary.until", run: tests},
+		{name: "a rate sinks while a turn waits", file: "functions/usage.sql", old: "extract(epoch from max(u.at) -", new: "extract(epoch from towpath.now() -", run: "TestTheTokensOfTurns"},
+		{name: "everybody's tokens", file: "functions/usage.sql", old: "where p.id = any(process_ids) and", new: "where", run: "TestTheTokensOfTurns"},
+		{name: "one response of a turn", file: "functions/usage.sql", old: "select p.id, sum(u.output_tokens)::bigint", new: "select p.id, max(u.output_tokens)::bigint", run: "TestTheTokensOfTurns"},
 	}...)
 }

@@ -37,3 +37,15 @@ func (s *Store) UsageSummary(ctx context.Context, f UsageFilter) ([]Usage, error
 	}
 	return all(ctx, s, "usage", pgx.RowToStructByName[Usage], "select * from towpath.usage_summary($1, $2, $3, $4)", f.By, f.Since, f.Until, filter)
 }
+
+// TurnUsage is what a turn has been told so far that its responses cost.
+type TurnUsage struct {
+	Process      string  `db:"process_id"`
+	OutputTokens int64   `db:"output_tokens"`
+	Seconds      float64 `db:"seconds"` // from its first start to the newest count
+}
+
+// TurnUsage lists what some processes have been told; those that were told nothing are left out.
+func (s *Store) TurnUsage(ctx context.Context, ids []string) ([]TurnUsage, error) {
+	return all(ctx, s, "turn usage", pgx.RowToStructByName[TurnUsage], "select * from towpath.turn_usage($1)", ids)
+}

@@ -159,3 +159,25 @@ func TestUsageIsSummedByWhatIsAskedFor(t *testing.T) {
 	_, err = w.store.UsageSummary(w.Context(), store.UsageFilter{By: "day", Filter: map[string]string{"color": "red"}})
 	w.refused(err, store.ErrInvalid, "filters are")
 }
+
+// How fast a turn is told to speak, while it runs: the tokens of all its responses over the time since it began.
+func TestTheTokensOfTurns(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	fast, silent := w.submit("s"), w.submit("s2")
+	o, _ := w.run(fast, node("n"))
+	w.run(silent, node("n"))
+	w.shift("10 seconds")
+	w.tell(o, "usage", told("r1", "10", "300"))
+	w.tell(o, "usage", told("r2", "10", "100"))
+	w.tell(o, "usage", told("r3", "10", "null"))
+	w.shift("1 hour") // the rate is that of what was said
+	list, err := w.store.TurnUsage(t.Context(), []string{fast, silent, "p_unknown"})
+	w.ok(err)
+	if len(list) != 1 || list[0].Process != fast || list[0].OutputTokens != 400 || list[0].Seconds < 10 || list[0].Seconds > 600 {
+		t.Errorf("turn usage: %+v", list)
+	}
+	if list, err = w.store.TurnUsage(t.Context(), nil); err != nil || len(list) != 0 {
+		t.Errorf("of no turns: %+v, %v", list, err)
+	}
+}

@@ -18,9 +18,10 @@ func (c *cli) top() *cobra.Command {
 	var every time.Duration
 	cmd := &cobra.Command{
 		Use:   "top",
-		Short: "Watch nodes, queues and what runs",
-		Long: `Watch nodes, queues and what runs, with the events a second of each. q leaves. When the output is not a terminal it
-prints what it sees once: without rates, since these need two looks.`,
+		Short: "Watch nodes, queues, daemons and what runs",
+		Long: `Watch nodes, queues, daemons and what runs, with the events a second of each, which need two looks, and the tokens of
+turns: all that their responses have said so far, and how many a second since the turn began. q leaves. When the output is not a
+terminal it prints what it sees once.`,
 		Args: wanted(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if every < 100*time.Millisecond {
@@ -53,6 +54,8 @@ type view struct {
 	nodes  []store.NodeRow
 	gauges []store.Gauge
 	live   []store.Process
+	tokens map[string]store.TurnUsage // by process
+	daemon []store.Daemon
 }
 
 func (s *session) view(ctx context.Context) (v view, err error) {
@@ -65,7 +68,29 @@ func (s *session) view(ctx context.Context) (v view, err error) {
 	if v.gauges, err = s.Gauges(ctx); err != nil {
 		return v, err
 	}
-	v.live, err = newest(ctx, s.Store, nil, 200)
+	daemons, err := s.Daemons(ctx)
+	if err != nil {
+		return v, err
+	}
+	for _, d := range daemons {
+		if d.Process != nil { // somebody has started it once
+			v.daemon = append(v.daemon, d)
+		}
+	}
+	if v.live, err = newest(ctx, s.Store, nil, 200); err != nil {
+		return v, err
+	}
+	var turns []string
+	for _, p := range v.live {
+		if p.Class == "turn" && p.Attempt > 0 {
+			turns = append(turns, p.ID)
+		}
+	}
+	told, err := s.TurnUsage(ctx, turns)
+	v.tokens = map[string]store.TurnUsage{}
+	for _, u := range told {
+		v.tokens[u.Process] = u
+	}
 	return v, err
 }
 
@@ -108,12 +133,22 @@ func (v view) text(before *view, height int) string {
 		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%v\t%v ago\n", n.ID, n.Leases, strings.Join(n.Queues, ","), n.Version,
 			v.at.Sub(n.StartedAt).Round(time.Second), v.at.Sub(n.SeenAt).Round(time.Second))
 	}
-	fmt.Fprintln(w, "\nPROCESS\tCLASS\tSTATUS\tPROFILE\tSESSION\tNODE\tATTEMPT\tEVENTS\tPER SECOND\tAGE")
+	if len(v.daemon) > 0 {
+		fmt.Fprintln(w, "\nDAEMON\tSTATE\tHEALTH\tNODE\tPID\tPORT\tRESTARTS")
+	}
+	for _, d := range v.daemon {
+		restarts := "-"
+		if d.Restarts != nil && d.MaxRestarts != nil {
+			restarts = fmt.Sprintf("%d/%d", *d.Restarts, *d.MaxRestarts)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.Name, d.State, or(d.Health), or(d.Node), or(d.PID), or(d.Port), restarts)
+	}
+	fmt.Fprintln(w, "\nPROCESS\tCLASS\tSTATUS\tPROFILE\tSESSION\tNODE\tATTEMPT\tEVENTS\tPER SECOND\tTOKENS\tPER SECOND\tAGE")
 	_ = w.Flush()
 	w = tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	for _, p := range v.busiest() {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d/%d\t%d\t%s\t%v\n", p.ID, p.Class, statusOf(p), or(p.Profile), or(p.Session), or(p.Node), p.Attempt, p.MaxAttempts,
-			p.LastSeq, v.rate(before, p), v.at.Sub(p.CreatedAt).Round(time.Second))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d/%d\t%d\t%s\t%s\t%v\n", p.ID, p.Class, statusOf(p), or(p.Profile), or(p.Session), or(p.Node), p.Attempt, p.MaxAttempts,
+			p.LastSeq, v.rate(before, p), v.spoken(p), v.at.Sub(p.CreatedAt).Round(time.Second))
 	}
 	_ = w.Flush()
 	lines := strings.SplitAfter(b.String(), "\n")
@@ -141,6 +176,18 @@ func (v view) rate(before *view, p store.Process) string {
 		return "-"
 	}
 	return fmt.Sprintf("%.1f", float64(p.LastSeq-before.live[i].LastSeq)/v.at.Sub(before.at).Seconds())
+}
+
+// spoken are the tokens of a turn, and those a second.
+func (v view) spoken(p store.Process) string {
+	u, ok := v.tokens[p.ID]
+	if !ok {
+		return "-\t-"
+	}
+	if u.Seconds <= 0 {
+		return fmt.Sprintf("%d\t-", u.OutputTokens)
+	}
+	return fmt.Sprintf("%d\t%.1f", u.OutputTokens, float64(u.OutputTokens)/u.Seconds)
 }
 
 // topScreen is the terminal.

@@ -31,6 +31,11 @@ func TestTopShowsRates(t *testing.T) {
 			{Name: "oldest_job_seconds", Labels: map[string]string{"queue": "turns"}, Value: 90},
 			{Name: "queue_paused", Labels: map[string]string{"queue": "gc"}, Value: 1},
 		},
+		daemon: []store.Daemon{
+			{Name: "db", State: "healthy", Health: ref("ok"), Node: ref("one"), PID: ref(42), Port: ref(7001), Restarts: ref(1), MaxRestarts: ref(5)},
+			{Name: "web", State: "stopped"},
+		},
+		tokens: map[string]store.TurnUsage{"p_1": {OutputTokens: 400, Seconds: 16}},
 		live: []store.Process{
 			{ID: "p_2", Class: "turn", Status: "queued", RiverJobID: ref(int64(4)), CreatedAt: noon},
 			{ID: "p_1", Class: "turn", Status: "running", Profile: ref("deepseek"), Session: ref("s1"), Node: ref("one"), Attempt: 1, MaxAttempts: 3, LastSeq: 60, CreatedAt: noon},
@@ -42,7 +47,9 @@ func TestTopShowsRates(t *testing.T) {
 		"turns      7        0        0      1m30s   ",
 		"gc         0        0        0      0s      paused",
 		"one   1       turns,gc  v1       1h0m4s  3s ago",
-		"p_1  turn  running  deepseek  s1  one  1/3  60  12.5  4s",
+		"p_1  turn  running  deepseek  s1  one  1/3  60  12.5  400  25.0  4s",
+		"db      healthy  ok      one   42   7001  1/5",
+		"web     stopped  -       -     -    -     -",
 	} {
 		if !strings.Contains(text, line) {
 			t.Errorf("no line %q in\n%s", line, text)
@@ -54,7 +61,7 @@ func TestTopShowsRates(t *testing.T) {
 	if short := second.text(&first, 3); strings.Count(short, "\n") != 3 {
 		t.Errorf("three lines are %q", short)
 	}
-	if once := second.text(nil, 0); !strings.Contains(once, "60  -     4s") && !strings.Contains(once, "60  -  4s") {
+	if once := second.text(nil, 0); !strings.Contains(once, "60  -  400  25.0  4s") {
 		t.Errorf("a first look knows no rate:\n%s", once)
 	}
 }

@@ -103,3 +103,14 @@ begin
 end $$;
 comment on function towpath.usage_summary(text, date, date, jsonb) is
 'Cost by UTC day (oldest first), or by session, profile, model, project or tenant (dearest first), over days from since to until, both included. filter: exact tenant, project, profile, model, session. What is past retention has no session any more and stands under null.';
+
+create or replace function towpath.turn_usage(process_ids text[])
+returns table (process_id text, output_tokens bigint, seconds double precision)
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select p.id, sum(u.output_tokens)::bigint, extract(epoch from max(u.at) - (p.first_started ->> 'at')::timestamptz)::double precision
+  from towpath.process p join towpath.usage u on u.process_no = p.no
+  where p.id = any(process_ids) and u.output_tokens is not null
+  group by p.no
+$$;
+comment on function towpath.turn_usage(text[]) is
+'What the turns of a list have been told so far: output tokens, and the seconds from their first start to the newest count. A turn that was told of none is left out.';
