@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -53,12 +54,16 @@ ratio is value over baseline. Suites: ` + strings.Join(bench.Suites(), ", ") + `
 			switch {
 			case markdown:
 				line, missing = "| %s | %s | %.4g | %s | %.4g | %.3g |\n", "| %s | %s | not measured: %s | | | |\n"
+				fmt.Fprintf(w, "%d processors, %s/%s, %s, worker %s.\n\n", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), version())
 				fmt.Fprint(w, "| suite | name | value | unit | baseline | ratio |\n|---|---|---|---|---|---|\n")
 			case !show.json:
 				fmt.Fprintln(w, "SUITE\tNAME\tVALUE\tUNIT\tBASELINE\tRATIO")
 			}
 			for _, suite := range suites {
+				over := c.busy("measuring " + suite)
 				err := bench.Run(cmd.Context(), suite, options, func(r bench.Row) {
+					over()
+					defer func() { over = c.busy("measuring " + suite) }()
 					if show.json {
 						_ = writeJSON(c.out, r)
 						return
@@ -71,6 +76,7 @@ ratio is value over baseline. Suites: ` + strings.Join(bench.Suites(), ", ") + `
 					fmt.Fprintf(w, line, r.Suite, r.Name, r.Value, r.Unit, r.Baseline, r.Ratio)
 					_ = w.Flush()
 				})
+				over()
 				if err != nil {
 					return err
 				}

@@ -27,7 +27,9 @@ func (c *cli) doctor() *cobra.Command {
 that are stuck. It changes nothing. Exit code 1 when something is broken now; warnings alone are 0.`,
 		Args: wanted(cobra.NoArgs),
 		RunE: c.connected(func(cmd *cobra.Command, s *session, _ []string) error {
+			over := c.busy("examining")
 			found, err := s.examine(cmd.Context(), patience)
+			over()
 			if err != nil {
 				return err
 			}

@@ -22,7 +22,9 @@ cache's limit. Workers do so by themselves, see --gc-every.`,
 			if err != nil {
 				return err
 			}
+			over := c.busy("waiting for a worker to collect")
 			report, err := s.report(cmd.Context(), job)
+			over()
 			if err != nil {
 				return err
 			}

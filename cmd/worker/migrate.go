@@ -22,7 +22,9 @@ Give it an own job, and workers --no-migrate, where nodes must not own the schem
 			if err := await(cmd.Context(), s.pool, s.ConnectTimeout, s.logger(c.err)); err != nil {
 				return err
 			}
+			over := c.busy("migrating")
 			done, err := queue.Migrate(cmd.Context(), s.pool, queue.Options{RiverSchema: s.RiverSchema})
+			over()
 			if err != nil {
 				return err
 			}

@@ -199,7 +199,9 @@ func (c *cli) loaded(ctx context.Context, cfg config, seed []byte, f pluginFile,
 	if err != nil {
 		return nil, nil, err
 	}
+	over := c.busy("compiling " + f.name)
 	p, err := profiles.Load(ctx, worker.Loader(eng), f.name, f.wasm, from, permits)
+	over()
 	if err != nil {
 		eng.Close(context.WithoutCancel(ctx))
 		return nil, nil, err

@@ -64,7 +64,9 @@ func (c *cli) add(ctx context.Context, s *session, f pluginFile, replay int) err
 	}
 	defer done()
 	if replay > 0 && served.Digest != "" {
+		over := c.busy("running turns again")
 		n, err := worker.CheckUpgrade(ctx, s.Store, seed, p, replay)
+		over()
 		if err != nil {
 			return err
 		}

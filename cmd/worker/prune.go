@@ -52,7 +52,9 @@ the parent of something that stays. It may be stopped and started again at any t
 				}
 				wish.Filter = json.RawMessage(filter)
 			}
+			over := c.busy("pruning")
 			counts, err := s.Prune(cmd.Context(), wish)
+			over()
 			if shown := c.showCounts(counts, show); err == nil {
 				err = shown
 			}

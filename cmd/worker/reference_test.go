@@ -99,6 +99,8 @@ func TestReferenceOfTheSQL(t *testing.T) {
 What a client calls, in schema ` + "`towpath`" + `. Errors carry a SQLSTATE of class TW and a hint: [sql/doc.go](../sql/doc.go) lists them. Roles in
 brackets: ` + "`client`" + ` is ` + "`towpath_client`" + ` and so on. This page is generated from the comments in the database.
 
+<!-- no block is run: they are signatures -->
+
 ## Functions
 
 `)
