@@ -6,7 +6,7 @@ SUITES      ?= turn
 STAMP := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
 WASI  := GOOS=wasip1 GOARCH=wasm CGO_ENABLED=0 go
 
-.PHONY: help demo build test race live fuzz bench soak lint features mutate pooler codex languages clients pages upgrade backup release generate verify check smoke postgres gcc
+.PHONY: help demo build test race live fuzz bench soak lint features mutate pooler codex languages clients pages stranger upgrade backup release generate verify check smoke postgres gcc
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,8 +72,11 @@ languages: postgres ## Build the plugins in C, Rust and AssemblyScript, and test
 clients: postgres ## Run the clients of examples in their languages, and compare what they print
 	@scripts/clients.sh
 
-pages: postgres ## Follow the quickstart word by word
-	@scripts/quickstart.sh
+pages: postgres ## Follow the quickstart and the plugin tutorial word by word
+	@scripts/pages.sh
+
+stranger: ## Follow the quickstart from a clean Debian root, as root; takes minutes
+	@scripts/stranger.sh
 
 upgrade: postgres ## Run turns through an upgrade from the newest tag
 	@scripts/upgrade.sh
