@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -71,8 +73,67 @@ func run(ctx context.Context) error {
 		return err
 	}
 	two, err := insert(turn{Profile: "deepseek", Input: json.RawMessage(`{"text": "once"}`), IdempotencyKey: key})
+	if err != nil {
+		return err
+	}
 	fmt.Println("the same key is the same turn:", one == two)
-	return err
+
+	// River's own ways: a row for later, a row that is there already, and many rows in one transaction.
+	later := &river.InsertOpts{ScheduledAt: time.Now().AddDate(1, 0, 0)}
+	unique := *later
+	unique.UniqueOpts = river.UniqueOpts{ByArgs: true}
+	only := turn{Profile: "deepseek", Input: json.RawMessage(`{"text": "once a year"}`), Session: key}
+	first, err := client.Insert(ctx, only, &unique)
+	if err != nil {
+		return err
+	}
+	second, err := client.Insert(ctx, only, &unique)
+	if err != nil {
+		return err
+	}
+	fmt.Println("scheduled for next year:", first.Job.State)
+	fmt.Println("the same unique job is the same row:", second.UniqueSkippedAsDuplicate && second.Job.ID == first.Job.ID)
+
+	count := 100_000
+	if text := os.Getenv("BULK"); text != "" {
+		if count, err = strconv.Atoi(text); err != nil {
+			return fmt.Errorf("BULK: %w", err)
+		}
+	}
+	inserted := 0
+	tx, err := pool.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback(ctx)
+	for part := range slices.Chunk(numbers(count), 5000) {
+		many := make([]river.InsertManyParams, len(part))
+		for i, n := range part {
+			text, err := json.Marshal(map[string]string{"text": fmt.Sprint("number ", n)})
+			if err != nil {
+				return err
+			}
+			many[i] = river.InsertManyParams{Args: turn{Profile: "deepseek", Input: text}, InsertOpts: later}
+		}
+		rows, err := client.InsertManyTx(ctx, tx, many)
+		if err != nil {
+			return err
+		}
+		inserted += len(rows)
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return err
+	}
+	fmt.Println("in one transaction:", inserted, "rows")
+	return nil
+}
+
+func numbers(n int) []int {
+	list := make([]int, n)
+	for i := range list {
+		list[i] = i + 1
+	}
+	return list
 }
 
 // process is what a row became, once a worker has taken it: it stands in the row's metadata.

@@ -10,8 +10,12 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 )
 
-// UI does to a database what the buttons of River UI do: it calls the same methods of a client that works no queue.
-type UI struct{ client *river.Client[pgx.Tx] }
+// UI does to a database what the buttons of River UI do: each calls one method of a client that works no queue, in a
+// transaction of its own.
+type UI struct {
+	pool   *pgxpool.Pool
+	client *river.Client[pgx.Tx]
+}
 
 // NewUI makes a UI over a pool that stays the caller's.
 func NewUI(tb testing.TB, pool *pgxpool.Pool) UI {
@@ -20,33 +24,39 @@ func NewUI(tb testing.TB, pool *pgxpool.Pool) UI {
 	if err != nil {
 		tb.Fatalf("queuetest: %v", err)
 	}
-	return UI{client}
+	return UI{pool, client}
 }
 
 // Cancel is the button of that name on a job.
 func (u UI) Cancel(ctx context.Context, job int64) error {
-	_, err := u.client.JobCancel(ctx, job)
-	return err
+	return pgx.BeginFunc(ctx, u.pool, func(tx pgx.Tx) error {
+		_, err := u.client.JobCancelTx(ctx, tx, job)
+		return err
+	})
 }
 
 // Retry is the button of that name on a job.
 func (u UI) Retry(ctx context.Context, job int64) error {
-	_, err := u.client.JobRetry(ctx, job)
-	return err
+	return pgx.BeginFunc(ctx, u.pool, func(tx pgx.Tx) error {
+		_, err := u.client.JobRetryTx(ctx, tx, job)
+		return err
+	})
 }
 
 // Delete is the button of that name on a job.
 func (u UI) Delete(ctx context.Context, job int64) error {
-	_, err := u.client.JobDelete(ctx, job)
-	return err
+	return pgx.BeginFunc(ctx, u.pool, func(tx pgx.Tx) error {
+		_, err := u.client.JobDeleteTx(ctx, tx, job)
+		return err
+	})
 }
 
 // Pause is the button of that name on a queue.
 func (u UI) Pause(ctx context.Context, queue string) error {
-	return u.client.QueuePause(ctx, queue, nil)
+	return pgx.BeginFunc(ctx, u.pool, func(tx pgx.Tx) error { return u.client.QueuePauseTx(ctx, tx, queue, nil) })
 }
 
 // Resume is the button of that name on a queue.
 func (u UI) Resume(ctx context.Context, queue string) error {
-	return u.client.QueueResume(ctx, queue, nil)
+	return pgx.BeginFunc(ctx, u.pool, func(tx pgx.Tx) error { return u.client.QueueResumeTx(ctx, tx, queue, nil) })
 }
