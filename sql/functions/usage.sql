@@ -110,7 +110,7 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select p.id, sum(u.output_tokens)::bigint, extract(epoch from max(u.at) - (p.first_started ->> 'at')::timestamptz)::double precision
   from towpath.process p join towpath.usage u on u.process_no = p.no
   where p.id = any(process_ids) and u.output_tokens is not null
-  group by p.no
+  group by p.id, p.first_started
 $$;
 comment on function towpath.turn_usage(text[]) is
 'What the turns of a list have been told so far: output tokens, and the seconds from their first start to the newest count. A turn that was told of none is left out.';
