@@ -89,7 +89,9 @@ func parse(t *testing.T, name string) (*ast.File, func(ast.Node) string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return file, func(n ast.Node) string { return string(text[set.Position(n.Pos()).Offset:set.Position(n.End()).Offset]) }
+	return file, func(n ast.Node) string {
+		return string(text[set.Position(n.Pos()).Offset:set.Position(n.End()).Offset])
+	}
 }
 
 func consts(t *testing.T, name string) (all []constant) {
