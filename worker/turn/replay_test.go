@@ -207,9 +207,14 @@ func (b *bench) transcript(id string) (text string, reissued int) {
 	return strings.Join(all, "\n"), reissued
 }
 
-// lapse makes every lease of the dead run out, and lets the sweep find them.
+// lapse makes every lease of the dead run out, and lets the sweep find them. Nodes called doomed are dead from here on:
+// one that still stored something would take its lapsed lease up again.
 func (b *bench) lapse() {
 	b.t.Helper()
+	for _, stop := range b.dead {
+		stop()
+	}
+	b.dead = nil
 	if _, err := b.pool.Exec(b.t.Context(), "update towpath.lease set expires_at = towpath.now() - interval '1 second'"); err != nil {
 		b.t.Fatal(err)
 	}

@@ -34,9 +34,10 @@ type bench struct {
 	limits Limits
 	redact func([]byte) []byte
 	out    Outbound
-	doubt  string // in-doubt policy
-	digest string // of the module
-	config []byte // of the profile
+	doubt  string   // in-doubt policy
+	digest string   // of the module
+	config []byte   // of the profile
+	dead   []func() // end what doomed nodes still do
 }
 
 func newBench(t testing.TB) *bench {
@@ -68,7 +69,11 @@ func (b *bench) node(name string) *Runner {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); r.Run(ctx) }()
-	b.t.Cleanup(func() { cancel(); <-done })
+	stop := func() { cancel(); <-done }
+	b.t.Cleanup(stop)
+	if name == "doomed" {
+		b.dead = append(b.dead, stop)
+	}
 	return r
 }
 
