@@ -40,6 +40,9 @@ ratio is value over baseline. Suites: ` + strings.Join(bench.Suites(), ", ") + `
 					return &usageError{err: fmt.Errorf("no suite %q", suite), hint: "suites are " + strings.Join(bench.Suites(), ", ")}
 				}
 			}
+			if _, err := os.Stat(options.Plugin); options.Plugin != "" && err != nil {
+				return &usageError{err: err, hint: "name a module with --plugin, or leave it out"}
+			}
 			if options.Program, err = os.Executable(); err != nil {
 				return err
 			}

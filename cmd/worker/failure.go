@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"strings"
@@ -96,7 +97,7 @@ func hintFor(err error) string {
 		return hintForCode(pg)
 	case errors.As(err, &dns):
 		return "check the host name in DATABASE_URL"
-	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT):
+	case unreachable(err) && (errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT)):
 		return "is Postgres running there? check host and port in DATABASE_URL"
 	case unreachable(err):
 		return "check DATABASE_URL and the way to the server"
@@ -137,7 +138,11 @@ func unreachable(err error) bool {
 		network net.Error
 		op      *net.OpError
 		pg      *pgconn.PgError
+		file    *fs.PathError
 	)
+	if errors.As(err, &file) {
+		return false // what the system says of a file would pass for a net.Error
+	}
 	if errors.As(err, &pg) {
 		return errors.As(err, &connect) || lostConnection(pg.Code)
 	}

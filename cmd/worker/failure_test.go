@@ -5,7 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"net"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -34,6 +38,8 @@ func TestReport(t *testing.T) {
 		{"second worker", &embedded.InUseError{Dir: "/d", PID: 7}, exitOther, ""},
 		{"none runs", fmt.Errorf("embedded: %w", embedded.ErrNotRunning), exitDatabase, "DATABASE_URL"},
 		{"interrupted", fmt.Errorf("following: %w", context.Canceled), exitInterrupted, ""},
+		{"no socket", &net.OpError{Op: "dial", Net: "unix", Err: os.NewSyscallError("connect", syscall.ENOENT)}, exitDatabase, "is Postgres running there?"},
+		{"no file", fmt.Errorf("plugin: %w", &fs.PathError{Op: "open", Path: "x.wasm", Err: syscall.ENOENT}), exitOther, ""},
 		{"anything", errors.New("odd"), exitOther, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -55,6 +55,9 @@ func run(ctx context.Context, t *guest.Turn) (any, error) {
 		return nil, err
 	}
 	color, _, err := t.Get("color")
+	if err != nil {
+		return nil, err
+	}
 	say("kv_set", string(color))
 
 	resp, err := t.Do(ctx, &guest.Request{Method: "GET", URL: "https://a/"})
