@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -23,19 +24,20 @@ type survey struct {
 // and one that is just becoming another program has no environment yet. The children of other daemons, which may be a
 // thousand, are known and not read.
 func (s *survey) look(wanted map[string]bool) (found map[string][]int, sure bool) {
-	files, err := os.ReadDir("/proc")
+	names, err := entries("/proc")
 	sure = err == nil
 	found = map[string][]int{}
 	dead := map[int]bool{}
-	for _, f := range files {
-		pid, err := strconv.Atoi(f.Name())
+	// The newest first: who lives for a moment only, such as a command that checks health, is read while it lives.
+	for _, name := range slices.Backward(names) {
+		pid, err := strconv.Atoi(name)
 		if err != nil {
 			continue
 		}
 		if c, ok := watched.Load(pid); ok && (c.(*free).ended.Load() || !wanted[c.(*free).process]) && c.(*free).exists() {
 			continue
 		}
-		text, err := os.ReadFile("/proc/" + f.Name() + "/environ")
+		text, err := os.ReadFile("/proc/" + name + "/environ")
 		switch {
 		case errors.Is(err, fs.ErrPermission): // another user's
 		case len(text) > 0:
@@ -52,6 +54,16 @@ func (s *survey) look(wanted map[string]bool) (found map[string][]int, sure bool
 	}
 	s.dead = dead
 	return found, sure
+}
+
+// entries lists a folder in the kernel's order, which for processes is that of their numbers.
+func entries(dir string) ([]string, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.Readdirnames(-1)
 }
 
 // taggedBy finds the wanted process that an environment names.
@@ -97,9 +109,11 @@ func signalThose(process string, pids []int, sig unix.Signal) {
 	}
 }
 
-// tagged lists the living processes whose environment names a daemon's process.
+// tagged lists the living processes whose environment names a daemon's process, the lowest number first: but for numbers
+// that have begun anew that is the daemon itself.
 func tagged(process string) []int {
 	found, _ := (&survey{}).look(map[string]bool{process: true})
+	slices.Sort(found[process])
 	return found[process]
 }
 
