@@ -208,8 +208,8 @@ const daemonLook = `select coalesce((select format('%s %s %s %s %s %s %s %s', p.
 	|| case when p.status in ('queued', 'backoff') and (j.finalized_at is not null or j.kind <> case p.attempt when 0 then 'start' else 'restart' end
 	     or (j.args ->> 'generation')::int <> p.generation) then ' without its job' else '' end
 	|| case when p.finalized_at is not null and j.finalized_at is null then ' with a job' else '' end
-	|| case when p.status = 'backoff' and p.next_attempt_at - p.updated_at not between '0.09 s' and least(10, 2 ^ p.attempts_spent) * interval '1 s' + interval '10 ms'
-	   then ' not in time' else '' end
+	|| case when p.status = 'backoff' and p.next_attempt_at - (select max(a.ended_at) from towpath.attempt a where a.process_no = p.no)
+	     not between '0.1 s' and least(10, 2 ^ p.attempts_spent) * interval '1 s' then ' not in time' else '' end
 	from (values ('[0:1]={false,true}'::text[])) y(no), towpath.daemon d join towpath.process p on p.id = d.process_id left join towpath.lease l on l.process_no = p.no
 	left join towpath.child c on c.process_no = p.no left join river_job j on j.id = p.river_job_id where d.name = $1), 'none')`
 
