@@ -19,6 +19,36 @@ func (w *world) credentials(keys ...string) *store.Credentials {
 	return w.store.Credentials(seal)
 }
 
+// A refresh token is good for one use: the second renewal waits, and sees what the first one got.
+func TestARenewalWaitsForTheOneBeforeIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.credentials(store.NewSealKey())
+	expires := time.Now().Add(time.Hour)
+	w.ok(c.Put(t.Context(), "codex", "openai", []byte("token 0"), expires))
+	began, second := make(chan string, 1), make(chan error, 1)
+	w.ok(c.Renew(t.Context(), "codex", "openai", func(context.Context, store.Credential) ([]byte, time.Time, error) {
+		go func() {
+			second <- c.Renew(t.Context(), "codex", "openai", func(_ context.Context, found store.Credential) ([]byte, time.Time, error) {
+				began <- string(found.Secret)
+				return nil, time.Time{}, nil
+			})
+		}()
+		for !get[bool](w, "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')") {
+			select {
+			case <-began:
+				return nil, time.Time{}, errors.New("two renew at once")
+			default:
+			}
+		}
+		return []byte("token 1"), expires, nil
+	}))
+	w.ok(<-second)
+	if token := <-began; token != "token 1" {
+		t.Errorf("the second renewal saw %s", token)
+	}
+}
+
 // Many renew one credential at once: each of them has it for itself, and all that are late find it renewed.
 //
 // feature: D103

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/towpath/towpath/store"
 )
 
@@ -78,6 +80,32 @@ func TestOneConsumesALogin(t *testing.T) {
 	}
 	if n := get[int](w, "select count(*) from towpath.login_flow where secret is not null"); n != 0 {
 		t.Errorf("%d secrets are left", n)
+	}
+}
+
+// Two that are admitted at the same time cannot both count themselves as the last one.
+func TestAnAdmissionWaitsForTheOneBeforeIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admit := `select towpath.login_admit('device', sha256($1), 't', 'p', null, '\x01' || sha256('y'), '10 minutes', 1)`
+	first := w.begin()
+	_, err := first.Exec(t.Context(), admit, []byte("first"))
+	w.ok(err)
+	conn, err := w.pool.Acquire(t.Context())
+	w.ok(err)
+	defer conn.Release()
+	done := make(chan error, 1)
+	go func() {
+		_, err := conn.Exec(t.Context(), admit, []byte("second"))
+		done <- err
+	}()
+	if waits, err := w.blocked(first, conn, done); !waits {
+		t.Fatalf("the second did not wait: %v", err)
+	}
+	w.ok(first.Commit(t.Context()))
+	var refused *pgconn.PgError
+	if err := <-done; !errors.As(err, &refused) || refused.Code != "TW429" {
+		t.Errorf("the second got %v", err)
 	}
 }
 

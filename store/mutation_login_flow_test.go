@@ -6,7 +6,7 @@ func init() {
 	mutants = append(mutants, []mutant{
 		{name: "logins of any kind", file: login, old: "if kind is null or kind not in ('browser', 'device') then", new: "if false then", run: "TestWhatIsNoLogin"},
 		{name: "secrets in the clear", file: login, old: "  if secret is null or length(secret) not between 33 and 65536 or get_byte(secret, 0) <> 1 then", new: "  if false then", run: "TestLoginSecretsAreEncrypted"},
-		{name: "admissions pass each other", file: login, old: "  perform pg_advisory_xact_lock(hashtextextended('towpath login_admit', 0));\n", new: "", run: "TestLoginsUnderACapacity"},
+		{name: "admissions pass each other", file: login, old: "  perform pg_advisory_xact_lock(hashtextextended('towpath login_admit', 0));\n", new: "", run: "TestAnAdmissionWaitsForTheOneBeforeIt"},
 		{name: "no capacity of logins", file: login, old: ">= capacity then", new: "> 100000 then", run: "TestLoginsUnderACapacity"},
 		{name: "expired logins take room", file: login, old: "  perform towpath.login_expire();\n  t :=", new: "  t :=", run: "TestLoginsUnderACapacity"},
 		{name: "consumed logins take room", file: login, old: "from towpath.login_flow x where x.spent_at is null) >=", new: "from towpath.login_flow x) >=", run: "TestLoginsUnderACapacity"},
