@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -117,18 +118,11 @@ func (r *Root) Orphans(ctx context.Context, age time.Duration, known func(names 
 		if len(old) == 0 {
 			continue
 		}
-		theirs, err := known(old)
+		strangers, err := Unknown(old, known)
 		if err != nil {
 			return removed, errors.Join(append(errs, err)...)
 		}
-		kept := map[string]bool{}
-		for _, name := range theirs {
-			kept[name] = true
-		}
-		for _, name := range old {
-			if kept[name] {
-				continue
-			}
+		for _, name := range strangers {
 			if err := r.Remove(ctx, name); err != nil {
 				errs = append(errs, err)
 			} else {
@@ -136,4 +130,17 @@ func (r *Root) Orphans(ctx context.Context, age time.Duration, known func(names 
 			}
 		}
 	}
+}
+
+// Unknown returns those names that known does not give back, in place of names.
+func Unknown(names []string, known func([]string) ([]string, error)) ([]string, error) {
+	theirs, err := known(names)
+	if err != nil {
+		return nil, err
+	}
+	kept := make(map[string]bool, len(theirs))
+	for _, name := range theirs {
+		kept[name] = true
+	}
+	return slices.DeleteFunc(names, func(name string) bool { return kept[name] }), nil
 }

@@ -152,18 +152,11 @@ func (c *Claims) Orphans(ctx context.Context, age time.Duration, known func([]st
 			}
 		}
 		if len(old) > 0 {
-			theirs, err := known(old)
+			strangers, err := storage.Unknown(old, known)
 			if err != nil {
 				return removed, errors.Join(append(errs, err)...)
 			}
-			kept := map[string]bool{}
-			for _, name := range theirs {
-				kept[name] = true
-			}
-			for _, name := range old {
-				if kept[name] {
-					continue
-				}
+			for _, name := range strangers {
 				if err := c.Remove(ctx, name); err != nil && !errors.Is(err, storage.ErrGoing) {
 					errs = append(errs, err)
 				} else {
