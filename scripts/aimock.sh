@@ -8,15 +8,5 @@ VERSION=1.43.0
 
 command -v npm >/dev/null && command -v node >/dev/null || fail "aimock needs npm and node: scripts/codex.sh installs them."
 cache=${CODEX_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/towpath}/aimock-$VERSION
-if [ ! -e "$cache/complete" ]; then
-	say "Installing @copilotkit/aimock@$VERSION with npm into $cache (12 MB)."
-	mkdir -p "$(dirname "$cache")"
-	fresh=$(mktemp -d "$cache.XXXXXX")
-	trap 'rm -rf "$fresh"' EXIT
-	npm install --prefix "$fresh" --no-audit --no-fund --ignore-scripts --loglevel=error "@copilotkit/aimock@$VERSION" </dev/null >&2
-	chmod 755 "$fresh"
-	touch "$fresh/complete"
-	[ ! -e "$cache" ] || [ -e "$cache/complete" ] || rm -rf "$cache"
-	[ -e "$cache/complete" ] || mv "$fresh" "$cache"
-fi
+npm_into "$cache" "@copilotkit/aimock@$VERSION" "12 MB"
 echo "$cache/node_modules/@copilotkit/aimock/dist/cli.js"

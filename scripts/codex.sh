@@ -22,25 +22,14 @@ fi
 cache=${CODEX_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/towpath}/codex-$VERSION
 program() { find "$cache" -path '*/vendor/*/bin/codex' -type f 2>/dev/null | head -n 1; }
 
-if [ ! -e "$cache/complete" ]; then
-	if ! command -v npm >/dev/null; then
-		command -v apt-get >/dev/null || fail "codex is installed with npm: install your system's package of npm and try again."
-		become_root npm
-		say "No npm found: installing the package npm with apt-get."
-		apt update
-		apt install npm
-	fi
-	say "Installing @openai/codex@$VERSION with npm into $cache (170 MB)."
-	mkdir -p "$(dirname "$cache")"
-	# Into a folder of its own first: two runs at once, or one that was ended, leave no half of it.
-	fresh=$(mktemp -d "$cache.XXXXXX")
-	trap 'rm -rf "$fresh"' EXIT
-	npm install --prefix "$fresh" --no-audit --no-fund --ignore-scripts --loglevel=error "@openai/codex@$VERSION" </dev/null >&2
-	chmod 755 "$fresh"
-	touch "$fresh/complete"
-	[ ! -e "$cache" ] || [ -e "$cache/complete" ] || rm -rf "$cache"
-	[ -e "$cache/complete" ] || mv "$fresh" "$cache"
+if [ ! -e "$cache/complete" ] && ! command -v npm >/dev/null; then
+	command -v apt-get >/dev/null || fail "codex is installed with npm: install your system's package of npm and try again."
+	become_root npm
+	say "No npm found: installing the package npm with apt-get."
+	apt update
+	apt install npm
 fi
+npm_into "$cache" "@openai/codex@$VERSION" "170 MB"
 found=$(program)
 [ -n "$found" ] || fail "npm installed no codex for this machine into $cache: only some systems have one."
 check "$found" "$cache"
