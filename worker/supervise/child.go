@@ -140,6 +140,7 @@ func (c *Child) spawn(stdout, stderr *os.File) (reports *os.File, err error) {
 	if err := c.guard.Start(); err != nil {
 		return nil, err
 	}
+	guards.Store(c.guard.Process.Pid, true)
 	out, errs := &output{file: ours[1], killed: c.killed}, &output{file: ours[2], killed: c.killed}
 	go out.drop(c.done)
 	go errs.drop(c.done)
@@ -209,12 +210,21 @@ func (c *Child) attend(reports *os.File, said *json.Decoder) {
 		sweep(c.guard.Process.Pid)
 		c.err = ErrGuard
 	}
+	guards.Delete(c.guard.Process.Pid)
 	c.guard.Wait()
 	close(ended)
 	<-watched
 	if !whole {
 		c.clean()
 	}
+}
+
+// guards are those of this program, by number, for as long as nobody else can have that number.
+var guards sync.Map
+
+func guarding(pid int) bool {
+	_, ok := guards.Load(pid)
+	return ok
 }
 
 // Write writes to the child's standard input, until ctx ends. It fails with ErrGone when nobody reads there.

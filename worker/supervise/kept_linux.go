@@ -76,7 +76,7 @@ func watchFree(process string, pid int, start uint64, fd int, ours bool) *free {
 	return c
 }
 
-// watched are the free children of this worker, by number.
+// watched are the free children of this worker, by number: its own for as long as nobody else can have that number.
 var watched sync.Map
 
 // exists reports whether the number is still this child's, be it dead, so that nobody else can have it.
@@ -115,6 +115,7 @@ func (c *free) attend() {
 	killTagged(c.process)
 	if c.ours {
 		var status unix.WaitStatus
+		watched.Delete(c.pid) // before the number can be another's
 		c.mu.Lock()
 		for {
 			if _, err := unix.Wait4(c.pid, &status, 0, nil); err != unix.EINTR {

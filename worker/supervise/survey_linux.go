@@ -2,8 +2,6 @@ package supervise
 
 import (
 	"bytes"
-	"errors"
-	"io/fs"
 	"os"
 	"slices"
 	"strconv"
@@ -17,12 +15,32 @@ import (
 // one look, so a look says whether it can have missed anybody.
 type survey struct {
 	dead map[int]bool // by the last look, so that they cannot have forked since
+	buf  []byte
+}
+
+// read reads a small file of the kernel's, into a buffer that the next read overwrites. It asks for no more than that takes:
+// a look may read a thousand.
+func (s *survey) read(path string) ([]byte, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	if s.buf == nil {
+		s.buf = make([]byte, 1<<16)
+	}
+	for n := 0; ; s.buf = append(s.buf, make([]byte, len(s.buf))...) {
+		m, err := unix.Read(fd, s.buf[n:])
+		if n += max(m, 0); n < len(s.buf) || err != nil {
+			return s.buf[:n], err
+		}
+	}
 }
 
 // look lists the living processes whose environment names one of the wanted daemons' processes, by that name. It is sure
 // that there are no others if every process of the machine could be read: one that ended meanwhile may have forked before,
 // and one that is just becoming another program has no environment yet. The children of other daemons, which may be a
-// thousand, are known and not read.
+// thousand, are known and not read; nor are guards, whose commands are no daemon's descendants either.
 func (s *survey) look(wanted map[string]bool) (found map[string][]int, sure bool) {
 	names, err := entries("/proc")
 	sure = err == nil
@@ -34,22 +52,25 @@ func (s *survey) look(wanted map[string]bool) (found map[string][]int, sure bool
 		if err != nil {
 			continue
 		}
-		if c, ok := watched.Load(pid); ok && (c.(*free).ended.Load() || !wanted[c.(*free).process]) && c.(*free).exists() {
+		if c, ok := watched.Load(pid); ok && (c.(*free).ended.Load() || !wanted[c.(*free).process]) && (c.(*free).ours || c.(*free).exists()) {
 			continue
 		}
-		text, err := os.ReadFile("/proc/" + name + "/environ")
+		if guarding(pid) {
+			continue
+		}
+		text, err := s.read("/proc/" + name + "/environ")
 		switch {
-		case errors.Is(err, fs.ErrPermission): // another user's
+		case err == unix.EACCES || err == unix.EPERM: // another user's
 		case len(text) > 0:
 			if process, ok := taggedBy(text, wanted); ok {
 				found[process] = append(found[process], pid)
 			}
 		default:
-			ended, starting := silent(pid)
+			parent, ended, starting := s.silent(pid)
 			if ended {
 				dead[pid] = true
 			}
-			sure = sure && !starting && (!ended || s.dead[pid])
+			sure = sure && (guarding(parent) || !starting && (!ended || s.dead[pid]))
 		}
 	}
 	s.dead = dead
@@ -77,20 +98,25 @@ func taggedBy(environ []byte, wanted map[string]bool) (string, bool) {
 }
 
 // silent says why a process shows no environment: it has ended, or its new program has none yet. Neither: it was given
-// none, or is the kernel's.
-func silent(pid int) (ended, starting bool) {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+// none, or is the kernel's. The parent is 0 for one that is gone.
+func (s *survey) silent(pid int) (parent int, ended, starting bool) {
+	text, err := s.read("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
-		return true, false
+		return 0, true, false
 	}
-	// After the name: the state, the flags as the seventh, the end of the environment as the 49th; see proc_pid_stat(5).
+	// After the name: the state, the parent, the flags as the seventh, the end of the environment as the 49th; see
+	// proc_pid_stat(5).
 	f := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
-	if len(f) < 49 || string(f[0]) == "Z" || string(f[0]) == "X" {
-		return true, false
+	if len(f) < 49 {
+		return 0, true, false
+	}
+	parent, _ = strconv.Atoi(string(f[1]))
+	if string(f[0]) == "Z" || string(f[0]) == "X" {
+		return parent, true, false
 	}
 	const kernelThread = 0x00200000
 	flags, err := strconv.ParseUint(string(f[6]), 10, 64)
-	return false, err == nil && flags&kernelThread == 0 && string(f[48]) == "0"
+	return parent, false, err == nil && flags&kernelThread == 0 && string(f[48]) == "0"
 }
 
 // signalThose sends a kill signal to those that were found.
@@ -101,7 +127,7 @@ func signalThose(process string, pids []int, sig unix.Signal) {
 			continue
 		}
 		// The number may have found a new owner between the look and the open; not after it.
-		text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
+		text, err := (&survey{}).read("/proc/" + strconv.Itoa(pid) + "/environ")
 		if _, ok := taggedBy(text, map[string]bool{process: true}); err == nil && ok {
 			unix.PidfdSendSignal(fd, sig, nil, 0)
 		}

@@ -48,14 +48,19 @@ func TestALookIsNotSureOfWhoHasJustEnded(t *testing.T) {
 	if found, sure := s.look(nobody); sure || len(found) > 0 || !s.dead[c.Process.Pid] {
 		t.Errorf("found %v, sure %v, dead %v", found, sure, s.dead)
 	}
+	guards.Store(os.Getpid(), true) // as if this were a guard: what it started is no daemon's
+	for sure := false; !sure; {
+		_, sure = (&survey{}).look(nobody)
+	}
+	guards.Delete(os.Getpid())
 	if err := c.Wait(); err != nil {
 		t.Fatal(err)
 	}
 	if s.look(nobody); s.dead[c.Process.Pid] {
 		t.Error("who was reaped is dead still")
 	}
-	if ended, starting := silent(os.Getpid()); ended || starting {
-		t.Errorf("this process: ended %v, starting %v", ended, starting)
+	if parent, ended, starting := s.silent(os.Getpid()); parent != os.Getppid() || ended || starting {
+		t.Errorf("this process: parent %d, ended %v, starting %v", parent, ended, starting)
 	}
 	bare := exec.Command("/bin/sleep", "1000")
 	bare.Env = []string{}
@@ -64,9 +69,9 @@ func TestALookIsNotSureOfWhoHasJustEnded(t *testing.T) {
 	}
 	defer bare.Wait()
 	defer bare.Process.Kill()
-	ended, starting := silent(bare.Process.Pid)
+	_, ended, starting := s.silent(bare.Process.Pid)
 	for starting { // Start does not wait for the new program's environment
-		ended, starting = silent(bare.Process.Pid)
+		_, ended, starting = s.silent(bare.Process.Pid)
 	}
 	if ended {
 		t.Error("one without an environment is said to have ended")

@@ -33,8 +33,8 @@
 //	                              same URLs and runs as many commands
 //	supervise_1000_rss_mb         resident memory of the worker. Baseline: the same worker before its first daemon
 //	supervise_1000_queries_per_min  its statements. Baseline: as before
-//	exit_noticed_p99_ms, p50      kill -9 of a child, until a listener has heard that it is on record. Baseline: a plain
-//	                              parent's wait, and one statement with a notice
+//	exit_noticed_p99_ms, p50      kill -9 of a child, ten a second, until a listener has heard that it is on record, after 30
+//	                              uncounted ones. Baseline: a plain parent's wait, and one statement with a notice
 //	hang_noticed_intervals        SIGSTOP of a child, until its end as unhealthy is on record, the longest of 20, in
 //	                              intervals. Baseline: the failures in a row that it takes, 3
 //	suite plugins                 with a Go guest of about 2 MB that is built for it, or --plugin
