@@ -8,9 +8,12 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/tetratelabs/wazero/experimental"
 )
 
 // ChildWord is the argument by which this binary, started again, knows that it is to load a module. A program that
@@ -39,6 +42,10 @@ type (
 	}
 )
 
+// maxCompilers is how many threads of a child compile: somebody waits for the module, and at its priority they take only
+// what running turns leave.
+const maxCompilers = 4
+
 func childMain(in io.Reader, out io.Writer) int {
 	enc := gob.NewEncoder(out)
 	var l letter
@@ -54,7 +61,8 @@ func childMain(in io.Reader, out io.Writer) int {
 		os.Exit(1)
 	}()
 	var r reply
-	p, err := l.Order.make(context.Background(), l.Wasm, l.Load.patience())
+	ctx := experimental.WithCompilationWorkers(context.Background(), min(runtime.GOMAXPROCS(0), maxCompilers))
+	p, err := l.Order.make(ctx, l.Wasm, l.Load.patience())
 	if err == nil {
 		err = p.write(l.Order.Dir)
 	}

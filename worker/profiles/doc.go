@@ -16,7 +16,8 @@
 //	a file is not there when a node starts                  says nothing
 //	a file is renamed                                       one profile is removed, another one is new
 //	two nodes have two files for one profile                the last one that was put is served; the other is a Problem
-//	a file is being written                                 it is left alone until nobody wrote for 50 ms
+//	a file is being written                                 it is left alone until nobody wrote for 50 ms, or for 10 ms to a
+//	                                                        module whose sections end where it ends
 //
 // Permits are the file beside the module, also where the module itself came from the database, and else those by SQL.
 //

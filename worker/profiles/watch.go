@@ -5,14 +5,16 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
 )
 
 const (
-	// quiet is how long nobody must have written to a file before it is read.
+	// quiet is how long nobody must have written to a file before it is read, and brief is that of a module that looks whole.
 	quiet = 50 * time.Millisecond
+	brief = 10 * time.Millisecond
 	// glance is how often the folder is looked at where the system does not tell of changes, and stare where it does:
 	// some file systems tell of some changes only.
 	glance = time.Second
@@ -51,8 +53,7 @@ func (r *Registry) Watch(ctx context.Context, dir string, wake <-chan struct{}) 
 				continue
 			}
 			if filepath.Dir(e.Name) == dir {
-				w.touched[e.Name] = time.Now()
-				next.Reset(quiet)
+				next.Reset(w.touch(e.Name))
 			}
 		case <-poll.C:
 			if w.changed() {
@@ -79,7 +80,7 @@ func (r *Registry) Watch(ctx context.Context, dir string, wake <-chan struct{}) 
 // watcher knows what was written to in a folder.
 type watcher struct {
 	dir     string
-	touched map[string]time.Time // by path
+	touched map[string]time.Time // by path: until when it is left alone
 	known   map[string]glimpse
 }
 
@@ -113,6 +114,16 @@ func (w *watcher) subscribe(r *Registry) (events <-chan fsnotify.Event, stop fun
 	return source.Events, func() { source.Close(); <-lost }
 }
 
+// touch notes that a file was written to, and for how long it is to be left alone.
+func (w *watcher) touch(path string) time.Duration {
+	pause := quiet
+	if strings.HasSuffix(path, wasmSuffix) && looksWhole(path) {
+		pause = brief
+	}
+	w.touched[path] = time.Now().Add(pause)
+	return pause
+}
+
 // look reads what there is in a folder: nothing, when it cannot.
 func look(dir string) map[string]glimpse {
 	all := map[string]glimpse{}
@@ -137,7 +148,8 @@ func (w *watcher) changed() bool {
 	now, changed := look(w.dir), false
 	for path, g := range now {
 		if before, ok := w.known[path]; !ok || before != g {
-			w.touched[path], changed = time.Now(), true
+			w.touch(path)
+			changed = true
 		}
 	}
 	changed = changed || len(now) != len(w.known)
@@ -148,8 +160,8 @@ func (w *watcher) changed() bool {
 // writing lists the files that are not quiet yet, and forgets the others.
 func (w *watcher) writing() map[string]bool {
 	list := map[string]bool{}
-	for path, at := range w.touched {
-		if time.Since(at) < quiet {
+	for path, until := range w.touched {
+		if time.Now().Before(until) {
 			list[path] = true
 		} else {
 			delete(w.touched, path)
