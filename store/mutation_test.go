@@ -10,9 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
-
-	"github.com/towpath/towpath/queue/queuetest"
 	"github.com/towpath/towpath/store/embedded/pgtest"
 )
 
@@ -40,7 +37,8 @@ func TestEveryBreakageIsNoticed(t *testing.T) {
 	}
 	// The tests of a mutant, on the database as the script leaves it.
 	test := func(ctx context.Context, script, run, limit string) (string, error) {
-		cmd := exec.CommandContext(ctx, program, "-test.run", "^("+run+")$", "-test.timeout", limit, "-test.failfast", "-rapid.nofailfile")
+		// Nobody reads how a mutant fails: the smallest way to fail is not looked for.
+		cmd := exec.CommandContext(ctx, program, "-test.run", "^("+run+")$", "-test.timeout", limit, "-test.failfast", "-rapid.nofailfile", "-rapid.shrinktime=1ms")
 		cmd.Env = append(os.Environ(), "TOWPATH_TEST_DATABASE_URL="+server, "TOWPATH_TEST_SQL="+script, "TOWPATH_MUTATE=")
 		out, err := cmd.CombinedOutput()
 		return string(out), err
@@ -75,7 +73,7 @@ func TestEveryBreakageIsNoticed(t *testing.T) {
 	}
 }
 
-// script is the breakage as SQL, and is known to install.
+// script is the breakage as SQL. Where it does not install, package queuetest says so.
 func (m mutant) script(t *testing.T) string {
 	t.Helper()
 	text := m.sql
@@ -88,14 +86,6 @@ func (m mutant) script(t *testing.T) string {
 			t.Fatalf("%s has %q %d times", m.file, m.old, n)
 		}
 		text = strings.ReplaceAll(strings.Replace(string(b), m.old, m.new, 1), ":river", "public")
-	}
-	conn, err := pgx.Connect(t.Context(), queuetest.Database(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(t.Context())
-	if _, err := conn.Exec(t.Context(), text); err != nil {
-		t.Fatalf("it does not install: %v", err)
 	}
 	return text
 }

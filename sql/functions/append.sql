@@ -6,12 +6,29 @@ returns table (process_no bigint, last_seq bigint)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
   set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
-  t timestamptz := towpath.now();
-  hot boolean := towpath.suspect(array_to_string(append.data, ' '));
+  t   timestamptz := towpath.now();
+  hot boolean;
 begin
-  perform towpath.check_types(types);
   -- Lock first, in order; only then look at the leases: a statement's snapshot is older than a lock it waited for.
   perform 1 from towpath.process p where p.no = any(nos) order by p.no for no key update;
+  -- The journal alone is what an outside call waits for: nothing to number, and nobody to wake.
+  if types = '{}' and applied = '{}' then
+    return query
+    with owned as (
+      select p.no, p.last_seq, l.fence from unnest(nos, fences) f(no, fence)
+      join towpath.process p on p.no = f.no
+      join towpath.lease l on l.process_no = f.no and l.fence = f.fence and l.expires_at > t
+    ), kept as (
+      insert into towpath.journal (process_no, first_n, count, entries, open, fence, at)
+      select o.no, j.first, j.count, j.entries, j.open::jsonb, o.fence, t
+      from unnest(journal_fences, journal_first, journal_count, journal_entries, journal_open) j(fence, first, count, entries, open)
+      join owned o using (fence)
+    )
+    select o.no, o.last_seq from owned o;
+    return;
+  end if;
+  perform towpath.check_types(types);
+  hot := towpath.suspect(array_to_string(append.data, ' '));
   return query
   with owned as (
     select p.no, p.id, p.last_seq, l.fence

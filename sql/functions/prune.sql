@@ -16,7 +16,7 @@ language plpgsql stable set plan_cache_mode = force_generic_plan as $$
 begin
   return query
   with recursive tree as (
-    select p.no as root, p.no, p.id, p.class, true as own, towpath.ripe(p, cutoff, filter, at_xid, at_no) as ripe from towpath.process p where p.no = any(roots)
+    select p.no as root, p.no, p.id, p.class, true as own, true as ripe from towpath.process p where p.no = any(roots)
     union
     select t.root, c.no, c.id, c.class, t.own and t.class = 'run' and c.class = 'turn', towpath.ripe(c, cutoff, filter, at_xid, at_no)
     from tree t join towpath.process c on c.parent_id = t.id
@@ -24,16 +24,18 @@ begin
   select t.root, t.no, t.id, t.own from tree t join whole using (root);
 end $$;
 comment on function towpath.trees(bigint[], timestamptz, jsonb, xid8, bigint) is
-'The roots that are ripe with all their descendants, and these. own: the root, and of a run its turns, which have no life of their own.';
+'Of roots that are ripe those whose descendants all are, and these. own: the root, and of a run its turns, which have no life of their own.';
 
 create or replace function towpath.prunable(p towpath.process, cutoff timestamptz, filter jsonb, at_xid xid8, at_no bigint) returns boolean
 language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+declare
+  r towpath.process := p;
 begin
-  return exists (
-    select 1 from towpath.trees(array[case when p.class = 'turn' and p.parent_id is not null
-                                           then (select r.no from towpath.process r where r.id = p.parent_id) else p.no end],
-                                cutoff, filter, at_xid, at_no) x
-    where x.no = p.no);
+  if p.class = 'turn' and p.parent_id is not null then
+    select * into r from towpath.process x where x.id = p.parent_id;
+  end if;
+  return towpath.ripe(r, cutoff, filter, at_xid, at_no)
+    and exists (select 1 from towpath.trees(array[r.no], cutoff, filter, at_xid, at_no) x where x.no = p.no);
 end $$;
 comment on function towpath.prunable(towpath.process, timestamptz, jsonb, xid8, bigint) is 'Whether a process would go.';
 
@@ -77,7 +79,7 @@ comment on function towpath.prune(timestamptz, jsonb, text, text, integer, boole
 
 create or replace function towpath.prune_processes(cutoff timestamptz, filter jsonb, mark text[], after_at timestamptz, after_no bigint,
                                                    max integer, dry_run boolean) returns jsonb
-language plpgsql volatile set plan_cache_mode = force_generic_plan as $$
+language plpgsql volatile set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   t      timestamptz := towpath.now();
   upto   timestamptz;
@@ -93,7 +95,8 @@ declare
   n      bigint;
 begin
   upto := coalesce(cutoff, t - (select min(r.processes) from towpath.retention r));
-  -- The weight of a batch is bounded too, since a process may have any number of events. A loop, so that nobody is judged who finds no room.
+  -- The weight of a batch is bounded too, since a process may have any number of events: it is a few milliseconds of work, so that who submits beside it
+  -- meets its rests as well. A loop, so that nobody is judged who finds no room.
   for c in
     select p.no, p.finalized_at, p.last_seq from towpath.process p
     where p.finalized_at is not null and p.finalized_at < upto and (p.finalized_at, p.no) > (after_at, after_no)
@@ -104,7 +107,7 @@ begin
     picked := picked || c.no;
     after_at := c.finalized_at; after_no := c.no;
     weight := weight + c.last_seq + 10;
-    exit when weight > 20000;
+    exit when weight > 6000;
   end loop;
   if picked is null then
     return jsonb_build_object('next', 'session -infinity ');
@@ -140,27 +143,40 @@ begin
       profile = excluded.profile, session_id = excluded.session_id, key_digest = excluded.key_digest, last_seq = excluded.last_seq,
       finalized_at = excluded.finalized_at, pruned_at = excluded.pruned_at, change_xid = excluded.change_xid;
   end if;
-  for c in select * from (values
-    ('events', 'delete from towpath.event x where x.process_no = any($1)'),
-    ('journal_rows', 'delete from towpath.journal x where x.process_no = any($1)'),
-    ('receipts', 'delete from towpath.receipt x where x.process_no = any($1)'),
-    ('attempts', 'delete from towpath.attempt x where x.process_no = any($1)'),
-    ('inputs', 'delete from towpath.input x where x.process_no = any($1)'),
-    ('shares', 'delete from towpath.share x where x.process_no = any($1)'),
-    ('event_types', 'delete from towpath.event_type x where x.process_no = any($1)'),
-    ('runner_jobs', 'delete from towpath.runner_job x where x.run_no = any($1)'),
-    ('processes', 'delete from towpath.process x where x.no = any($1)'),
-    ('river_jobs', 'delete from :river.river_job x where x.id = any($2) and x.finalized_at is not null
-       and coalesce(x.args ->> ''process_id'', x.metadata ->> ''process_id'') = any($3)')) v(name, statement) loop
-    if dry_run then
-      execute regexp_replace(c.statement, '^delete from', 'select count(*) from') into n using doomed, jobs, ids;
-    else
-      execute c.statement using doomed, jobs, ids;
-      get diagnostics n = row_count;
-    end if;
-    report := report || case when n > 0 then jsonb_build_object(c.name, n) else '{}' end;
-  end loop;
-  return report;
+  if dry_run then
+    for c in select * from (values ('events', 'event', 'process_no'), ('journal_rows', 'journal', 'process_no'), ('receipts', 'receipt', 'process_no'),
+      ('attempts', 'attempt', 'process_no'), ('inputs', 'input', 'process_no'), ('shares', 'share', 'process_no'), ('event_types', 'event_type', 'process_no'),
+      ('runner_jobs', 'runner_job', 'run_no'), ('processes', 'process', 'no')) v(name, source, number) loop
+      execute format('select count(*) from towpath.%I x where x.%I = any($1)', c.source, c.number) into n using doomed;
+      report := report || jsonb_build_object(c.name, n);
+    end loop;
+    select count(*) into n from :river.river_job x where x.id = any(jobs) and x.finalized_at is not null
+      and coalesce(x.args ->> 'process_id', x.metadata ->> 'process_id') = any(ids);
+    report := report || jsonb_build_object('river_jobs', n);
+  else
+    delete from towpath.event x where x.process_no = any(doomed);
+    get diagnostics n = row_count; report := report || jsonb_build_object('events', n);
+    delete from towpath.journal x where x.process_no = any(doomed);
+    get diagnostics n = row_count; report := report || jsonb_build_object('journal_rows', n);
+    delete from towpath.receipt x where x.process_no = any(doomed);
+    get diagnostics n = row_count; report := report || jsonb_build_object('receipts', n);
+    delete from towpath.attempt x where x.process_no = any(doomed);
+    get diagnostics n = row_count; report := report || jsonb_build_object('attempts', n);
+    delete from towpath.input x where x.process_no = any(doomed);
+    get diagnostics n = row_count; report := report || jsonb_build_object('inputs', n);
+    delete from towpath.share x where x.process_no = any(doomed);
+    get diagnostics n = row_count; report := report || jsonb_build_object('shares', n);
+    delete from towpath.event_type x where x.process_no = any(doomed);
+    get diagnostics n = row_count; report := report || jsonb_build_object('event_types', n);
+    delete from towpath.runner_job x where x.run_no = any(doomed);
+    get diagnostics n = row_count; report := report || jsonb_build_object('runner_jobs', n);
+    delete from towpath.process x where x.no = any(doomed);
+    get diagnostics n = row_count; report := report || jsonb_build_object('processes', n);
+    delete from :river.river_job x where x.id = any(jobs) and x.finalized_at is not null
+      and coalesce(x.args ->> 'process_id', x.metadata ->> 'process_id') = any(ids);
+    get diagnostics n = row_count; report := report || jsonb_build_object('river_jobs', n);
+  end if;
+  return (select jsonb_object_agg(r.key, r.value) from jsonb_each(report) r where r.value <> '0');
 end $$;
 comment on function towpath.prune_processes(timestamptz, jsonb, text[], timestamptz, bigint, integer, boolean) is 'One batch of processes, by the time of their end.';
 
@@ -263,7 +279,7 @@ begin
   with gone as (
     delete from towpath.usage u using (
       select x.process_no, x.response_id from towpath.usage x
-      where x.at < t - towpath.keep('usage', x.tenant, x.profile) order by x.at limit room for update skip locked) o
+      where x.at < t - (select min(r.usage) from towpath.retention r) and x.at < t - towpath.keep('usage', x.tenant, x.profile) order by x.at limit room for update skip locked) o
     where u.process_no = o.process_no and u.response_id = o.response_id returning u.*
   ), summed as (
     insert into towpath.usage_day as d (day, tenant, project, profile, model, responses, unknown, input_tokens, cached_tokens, output_tokens, reasoning_tokens)
@@ -281,7 +297,7 @@ begin
   with gone as (
     delete from towpath.tombstone g using (
       select x.kind, x.id from towpath.tombstone x
-      where x.pruned_at < t - towpath.keep('tombstones', x.tenant, x.profile) order by x.pruned_at, x.id limit room for update skip locked) o
+      where x.pruned_at < t - (select min(r.tombstones) from towpath.retention r) and x.pruned_at < t - towpath.keep('tombstones', x.tenant, x.profile) order by x.pruned_at, x.id limit room for update skip locked) o
     where g.kind = o.kind and g.id = o.id returning 1)
   select count(*) into stale from gone;
   return jsonb_strip_nulls(jsonb_build_object('envs', cardinality(envs), 'modules', cardinality(mods), 'usage_rows', nullif(used, 0), 'tombstones', nullif(stale, 0),

@@ -118,3 +118,59 @@ func TestAReturnWhoseAnswerIsLostKeepsTheJournal(t *testing.T) {
 	}
 	b.check()
 }
+
+// The server ends a connection while it is in the middle of a flush, or of the commit that ends a turn: nothing of that is
+// stored, and all of it by the next try, once.
+func TestTheServerFailsInTheMiddleOfAFlush(t *testing.T) {
+	for statement, sync := range map[string]bool{"towpath.append(": true, "towpath.finish(": false} {
+		t.Run(statement, func(t *testing.T) {
+			b := newBench(t)
+			spoken, proceed := make(chan struct{}), make(chan struct{})
+			b.guest = func(ctx context.Context, h hostabi.Host) error {
+				emit(ctx, t, h, "a")
+				if err := h.(*execution).sync(ctx); err != nil {
+					return err
+				}
+				close(spoken)
+				<-proceed
+				emit(ctx, t, h, "b")
+				if sync {
+					if err := h.(*execution).sync(ctx); err != nil {
+						return err
+					}
+				}
+				return finish(ctx, h)
+			}
+			id := b.submitted("p")
+			done := make(chan error, 1)
+			go func() { done <- b.work(t.Context(), b.runner, id) }()
+			b.reached(spoken, done)
+			lock, err := b.pool.Begin(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = lock.Rollback(context.WithoutCancel(t.Context())) }()
+			if _, err := lock.Exec(t.Context(), "select from towpath.process where id = $1 for update", id); err != nil {
+				t.Fatal(err)
+			}
+			close(proceed)
+			for ended := 0; ended == 0; { // once it is at work, which is to wait for the lock
+				if err := b.pool.QueryRow(t.Context(), `select count(pg_terminate_backend(pid)) from pg_stat_activity
+					where datname = current_database() and wait_event_type = 'Lock' and strpos(query, $1) > 0`, statement).Scan(&ended); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := lock.Rollback(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			got, _ := b.transcript(id)
+			if p := b.process(id); p.Status != "completed" || got != "message.delta{\"text\": \"a\"}\nmessage.delta{\"text\": \"b\"}" {
+				t.Errorf("%s %s: %s\n%s", p.Status, p.Outcome, got, b.log(id))
+			}
+			b.check()
+		})
+	}
+}

@@ -37,9 +37,6 @@ func Takeovers(ctx context.Context, o Options, n int) (took []float64, err error
 func (l *lane) takeover(ctx context.Context, id string, call int) (float64, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("nothing after %v", patience))
 	defer cancel()
-	if err := l.fill(ctx, 2); err != nil {
-		return 0, err
-	}
 	l.forget()
 	if err := l.order(order{Arm: &Arm{Process: id, Name: turn.AtCall, N: call}}); err != nil {
 		return 0, err
@@ -67,5 +64,9 @@ func (l *lane) takeover(ctx context.Context, id string, call int) (float64, erro
 		return 0, err
 	}
 	<-victim.done
+	// The next turn's second node starts while this turn goes on.
+	if err := l.fill(ctx, 2); err != nil {
+		return 0, err
+	}
 	return float64(p.at.Sub(began).Microseconds()) / 1000, <-attended
 }
