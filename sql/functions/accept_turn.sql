@@ -77,6 +77,8 @@ declare
   digest   bytea;
   key      bytea;
   opened   boolean := false;
+  heads    boolean; -- its session, so that it has a job
+  job      bigint;
   due      timestamptz;
   input_id text := towpath.new_id('i');
 begin
@@ -104,20 +106,24 @@ begin
   if p_session is null then
     opened := true;
     p_session := towpath.new_id('s');
-    insert into towpath.session (id, tenant, project, profile, created_at, updated_at)
-    values (p_session, coalesce(p_options ->> 'tenant', 'default'), coalesce(p_options ->> 'project', 'default'), p_profile, t, t)
+    -- Written once, as this turn leaves it.
+    insert into towpath.session (id, tenant, project, profile, next_turn, next_input, active_process, created_at, updated_at)
+    values (p_session, coalesce(p_options ->> 'tenant', 'default'), coalesce(p_options ->> 'project', 'default'), p_profile, 2, 2, process_id, t, t)
     returning * into s;
+    s.next_turn := 1; s.next_input := 1; s.active_process := null;
   else
     s := towpath.enter_session(p_session, p_profile, p_options ->> 'tenant', p_options ->> 'project');
   end if;
+  heads := s.active_process is null;
+  job := case when not heads then null when p_job is null or due > t then nextval(':river.river_job_id_seq') else p_job end;
 
   select * into f from towpath.profile where name = p_profile and enabled;
   insert into towpath.process (id, class, disposition, tenant, project, profile, session_id, turn_no, parent_id, spec, request_digest,
-                               key_digest, priority, max_attempts, last_seq, created_at, updated_at)
+                               key_digest, priority, max_attempts, last_seq, generation, river_job_id, created_at, updated_at)
   values (process_id, 'turn', 'rerunnable', s.tenant, s.project, p_profile, s.id, s.next_turn, p_parent,
           p_options - '{id,tenant,project,priority,max_attempts}'::text[], digest, key,
           coalesce((p_options ->> 'priority')::smallint, 2), coalesce((p_options ->> 'max_attempts')::int, f.max_attempts, 1),
-          1, t, t)
+          1, heads::int, job, t, t)
   on conflict do nothing
   returning * into p;
 
@@ -154,15 +160,13 @@ begin
   values (input_id, s.id, s.next_input, p.no, 'turn', 'queued', p_input, digest, t, t);
   insert into towpath.event (process_no, seq, type, data, at)
   values (p.no, 1, 'process.queued', jsonb_build_object('profile', p_profile, 'session', s.id, 'input', input_id), t);
-  update towpath.session set next_turn = s.next_turn + 1, next_input = s.next_input + 1, updated_at = t,
-    active_process = coalesce(s.active_process, p.id)
-  where id = s.id;
-  if s.active_process is null then
-    if p_job is null or due > t then
-      perform towpath.enqueue(p.id, due);
-    else
-      update towpath.process set generation = 1, river_job_id = p_job where id = p.id;
-    end if;
+  if not opened then
+    update towpath.session set next_turn = s.next_turn + 1, next_input = s.next_input + 1, updated_at = t,
+      active_process = coalesce(s.active_process, p.id)
+    where id = s.id;
+  end if;
+  if heads and job is distinct from p_job then
+    perform towpath.put_job(p, due);
   end if;
 end $$;
 comment on function towpath.accept_turn(text, jsonb, text, text, jsonb, bigint, text) is

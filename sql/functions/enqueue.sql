@@ -3,8 +3,6 @@ language plpgsql as $$
 declare
   p   towpath.process;
   job bigint := nextval(':river.river_job_id_seq');
-  kind text;
-  due boolean := not_before is null or not_before <= towpath.now() + interval '5 seconds';
   old bigint := (select t.river_job_id from towpath.process t where t.id = enqueue.process_id);
 begin
   update towpath.process t set generation = t.generation + 1, river_job_id = case when towpath.job_of(t.class) is not null then job end,
@@ -13,20 +11,31 @@ begin
   if p.river_job_id is null then
     return null;
   end if;
+  perform towpath.put_job(p, not_before);
+  if old is not null then
+    perform towpath.end_job(old, old_job);
+  end if;
+  return job;
+end $$;
+comment on function towpath.enqueue(text, timestamptz, text) is 'Gives a locked process its next River job, one generation on, and returns it; null for a class that somebody comes and claims. Its older job ends, and would do nothing from now.';
+
+create or replace function towpath.put_job(p towpath.process, not_before timestamptz) returns void
+language plpgsql as $$
+declare
+  due  boolean := not_before is null or not_before <= towpath.now() + interval '5 seconds';
+  kind text := case when p.class = 'daemon' and p.attempt > 0 then 'restart' else towpath.job_of(p.class) end;
+begin
   -- River's leader moves scheduled rows every five seconds; its fetch honours a later scheduled_at of an available
   -- row by itself, so a short delay needs no leader.
-  kind := case when p.class = 'daemon' and p.attempt > 0 then 'restart' else towpath.job_of(p.class) end;
   insert into :river.river_job (id, kind, queue, args, state, priority, max_attempts, scheduled_at, tags, metadata)
-  values (job, kind, towpath.queue_of(kind),
+  values (p.river_job_id, kind, towpath.queue_of(kind),
           jsonb_build_object('process_id', p.id, 'generation', p.generation),
           cast(case when due then 'available' else 'scheduled' end as :river.river_job_state),
           p.priority, 25, clock_timestamp() + greatest(coalesce(not_before - towpath.now(), '0'), '0'),
           towpath.tags(p.session_id, coalesce(p.profile, p.definition)),
           jsonb_strip_nulls(jsonb_build_object('session', p.session_id, 'profile', p.profile, 'daemon', case p.class when 'daemon' then p.definition end, 'attempt', nullif(p.attempt, 0), 'traceparent', p.spec -> 'traceparent')));
-  perform towpath.end_job(old, old_job);
-  return job;
 end $$;
-comment on function towpath.enqueue(text, timestamptz, text) is 'Gives a locked process its next River job, one generation on, and returns it; null for a class that somebody comes and claims. Its older job ends, and would do nothing from now.';
+comment on function towpath.put_job(towpath.process, timestamptz) is 'Writes the River row of a process that names it already.';
 
 create or replace function towpath.tags(session_id text, profile text) returns varchar[]
 language plpgsql immutable parallel safe as $$

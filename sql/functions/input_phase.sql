@@ -50,8 +50,9 @@ comment on function towpath.store_payload() is 'Moves a payload above 64 KiB out
 create or replace trigger towpath_payload before insert on towpath.input for each row execute function towpath.store_payload();
 
 create or replace function towpath.content_of(i towpath.input) returns jsonb
-language sql stable as $$
-  select case when i.content_bytes is null then i.payload
-              else (select c.body from towpath.input_content c where c.input_id = i.id) end
-$$;
+language plpgsql stable as $$ -- plpgsql keeps its plan
+begin
+  return case when i.content_bytes is null then i.payload
+              else (select c.body from towpath.input_content c where c.input_id = i.id) end;
+end $$;
 comment on function towpath.content_of(towpath.input) is 'What an input says, wherever it is kept.';

@@ -24,6 +24,7 @@
 //   - Every write carries the fence of the claim. Who has lost the lease writes nothing and says nothing.
 //   - The events of a turn are stored in the order in which its guest emitted them; what is left at its end is stored
 //     in the commit that ends it.
+//   - Claims that come together share a transaction, and so do ends (store.Group). Each means what it would mean alone.
 //   - An input counts as applied in the commit that holds what the guest emitted before it asked for the next one.
 //   - The guest's clock moves when the guest observes something, and a microsecond for each reading; its random
 //     stream is the turn's own. Neither depends on the machine.
