@@ -36,7 +36,10 @@ type label struct {
 	op    byte
 	start int32 // length at an if, for its other arm
 	far   int32 // longest length at branches to it: to a loop's head, else to the block's end
-	patch int   // where in out the loop head's charge stands; 0 in code that nothing reaches
+	patch int   // where in out the loop head's charge stands; 0 without one
+
+	jumps *dispatch // of a loop that is one
+	of    *dispatch // of a block: the one that it belongs to
 }
 
 // body rewrites one function.
@@ -56,8 +59,13 @@ type body struct {
 	labels     []label
 	pending    int32 // instructions on the longest path to here since the last charge
 	dead       bool  // nothing reaches here
+	charges    int32 // so far, in straight code and at the heads of loops
 	loops      int
 	calls      bool // the function calls code of the module
+	counts     bool // it needs a local for the counter
+
+	constant assignment // the last i32.const, of no local yet
+	assigned assignment // the last local.set of such
 }
 
 func (f *body) rewrite(sig Signature, code []byte) error {
@@ -114,13 +122,27 @@ func (f *body) flush(p int) {
 // replace drops the original from the last flush up to the reader's place: the caller has appended something else.
 func (f *body) replace() { f.from = f.r.p }
 
-// charge takes fuel and yields when none is left. It returns where the amount stands: two bytes, set by setCharge.
+// charge is take for a place that all code after it has passed, or comes by no later.
 func (f *body) charge() int {
+	f.pending = 0
+	f.charges++
+	return f.take()
+}
+
+// take takes fuel and yields when none is left. It returns where the amount stands: two bytes, set by setCharge.
+func (f *body) take() int {
 	b := append(f.m.appendCounter(f.out, opGlobalGet), opI64Const, 0x80, 0)
 	patch := len(b) - 2
-	f.out = f.m.appendTake(b)
-	f.pending = 0
+	f.out = f.m.appendYieldIf(append(f.appendSet(b), opI32WrapI64, opI32Const, 0, opI32LtS))
 	return patch
+}
+
+// appendSet sets the counter to the difference of the two i64 on the stack, and leaves it there. The local costs less
+// than another look at the global.
+func (f *body) appendSet(b []byte) []byte {
+	f.counts = true
+	b = appendU32(append(b, opI64Sub, opLocalTee), f.locals)
+	return appendU32(append(f.m.appendCounter(b, opGlobalSet), opLocalGet), f.locals)
 }
 
 // setCharge writes the amount of a charge, which is below 8192: two bytes of a signed integer.
@@ -131,7 +153,11 @@ func (f *body) setCharge(patch int, amount int32) {
 // appendTo appends the rewritten function with its size. What is pending here, the way to the function's end, is
 // charged at its entry; a small leaf's is in the price of its call.
 func (f *body) appendTo(b []byte) []byte {
+	f.counts = f.counts || f.calls
 	head := append(appendU32(f.head[:0], f.localDecls), f.localBytes...)
+	if f.counts {
+		head = append(append(appendU32(f.head[:0], f.localDecls+1), f.localBytes...), 1, I64)
+	}
 	tail := f.tail[:0]
 	switch {
 	case f.calls:
@@ -168,7 +194,7 @@ func (f *body) appendTakeUnchecked(b []byte, amount int64) []byte {
 
 // appendEntry takes fuel and a frame, and yields when either is used up.
 func (f *body) appendEntry(b []byte, amount int64) []byte {
-	b = f.m.appendCounter(f.appendTakeUnchecked(b, amount), opGlobalGet)
+	b = f.appendSet(appendSigned(append(f.m.appendCounter(b, opGlobalGet), opI64Const), amount))
 	b = appendSigned(append(b, opI64Const), counterSigns)
 	return f.m.appendYieldIf(append(b, opI64And, opI64Const, 0, opI64Ne))
 }

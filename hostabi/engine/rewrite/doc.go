@@ -20,16 +20,19 @@
 // what was given, Slice included, less what Counter.Fuel says; it depends on the guest's path alone, neither on
 // the engine nor on how much is given at a time, so a guest that runs out of fuel does so again in a replay.
 //
-//	at each loop head    fuel -= the longest round; yield if below zero. A round of a long loop is charged an eighth:
-//	                     Go jumps within a function by a loop around it, whose rounds are mostly short
+//	at each loop head    fuel -= the longest round; yield if below zero. A round of a long loop is charged an eighth,
+//	                     as the longest one says little about the usual one
+//	at a jump back       the same for the loop by which Go's compiler jumps within a function (type dispatch); a jump
+//	                     ahead becomes a plain branch, which is faster than what the compiler made, and is free
 //	in straight code     at the latest after longStretch instructions on any path: fuel -= these; yield
 //	at a function's head fuel -= the way to its end, stack -= frameCost; yield if either is below zero; at its end, by one
 //	                     block around the body, stack += frameCost
-//	before a bulk        a helper takes its length in fuel: 8 bytes, or one entry of a table, for 1; a new page for 4096
+//	before a bulk        a helper takes its length in fuel: 8 bytes, or one entry of a table, for 1; a new page for 4096.
+//	                     What is filled or copied in memory is so piece by piece
 //
 // A function that calls none of the module's has no frame, does not look at the counter at its head, and takes
 // nothing when it is small: its call pays. So every cycle, by branches or by calls, passes a place that looks, and
-// between two such places lie at most a few hundred thousand instructions.
+// between two such places lie at most some thousand instructions or one piece of memory.
 //
 // # Decisions
 //

@@ -26,8 +26,8 @@ func (m *module) writeFunctions() {
 	b := make([]byte, 0, len(r.b)+16)
 	b = appendU32(b, uint32(len(m.funcs)+len(helpers)))
 	b = append(b, r.b[r.p:]...)
-	for range helpers {
-		b = appendU32(b, uint32(len(m.types)+typeHelper))
+	for _, h := range helpers {
+		b = appendU32(b, uint32(len(m.types)+h.typ))
 	}
 	m.out[secFunction] = b
 }

@@ -115,6 +115,7 @@ type generator struct {
 	loops  int    // loop variables in use
 	multi  bool   // the function has two results
 	funcs  int
+	jumps  bool // the way Go's compiler does
 }
 
 const (
@@ -122,6 +123,7 @@ const (
 	genGlobals = 5 // i32, i64, f32, f64 mutable, then a constant i32
 	firstFunc  = 3 // after the import, manifest_v1 and turn_v1
 	loopLocals = 3 // locals 6..8 count loops down
+	jumpLocal  = 9 // says where to, in modules that jump
 )
 
 // boundedTable is the table of a generated module.
@@ -131,7 +133,7 @@ var boundedTable = []byte{0x70, 1, 8, 40}
 var genLocals = map[byte][]int{0x7f: {0, 2}, 0x7e: {1, 3}, 0x7d: {4}, 0x7c: {5}}
 
 func generate(seed uint64) []byte {
-	g := &generator{Rand: rand.New(rand.NewPCG(seed, 1)), w: plugin()}
+	g := &generator{Rand: rand.New(rand.NewPCG(seed, 1)), w: plugin(), jumps: seed%3 == 2}
 	w := g.w
 	w.codes = w.codes[:1]
 	w.types = append(w.types,
@@ -177,7 +179,11 @@ func generate(seed uint64) []byte {
 		if g.multi {
 			body = append(body, g.value(0x7f)...)
 		}
-		w.codes = append(w.codes, code([][]byte{{1, 0x7f}, {1, 0x7e}, {1, 0x7d}, {1, 0x7c}, {loopLocals, 0x7f}}, body))
+		counters := loopLocals
+		if g.jumps {
+			counters++
+		}
+		w.codes = append(w.codes, code([][]byte{{1, 0x7f}, {1, 0x7e}, {1, 0x7d}, {1, 0x7c}, {byte(counters), 0x7f}}, body))
 	}
 	w.names = cat(1, u32(len("turn")+3), u32(1), 2, "turn")
 	return w.bytes()
@@ -204,7 +210,11 @@ func (g *generator) statement() []byte {
 		defer func() { g.labels = g.labels[:len(g.labels)-1] }()
 		return f()
 	}
-	switch g.IntN(16) {
+	kinds := 16
+	if g.jumps {
+		kinds = 20
+	}
+	switch g.IntN(kinds) {
 	case 0:
 		return cat(g.value(t), 0x24, map[byte]int{0x7f: 0, 0x7e: 1, 0x7d: 2, 0x7c: 3}[t])
 	case 1, 2:
@@ -269,8 +279,49 @@ func (g *generator) statement() []byte {
 		}
 	case 15: // a block with parameter and result
 		return cat(g.value(0x7f), 0x02, 6, 0x41, 3, 0x6c, g.value(0x7f), 0x0d, 0, 0x41, 5, 0x6a, 0x0b, 0x24, 0)
+	case 16, 17, 18, 19:
+		return g.dispatch()
 	}
 	return cat(0x01)
+}
+
+// dispatch is a loop around blocks, each with code behind it that may jump to any other. It ends after some blocks.
+func (g *generator) dispatch() []byte {
+	if g.loops == loopLocals {
+		return nil
+	}
+	left, mark := 6+g.loops, len(g.labels)
+	g.loops++
+	defer func() { g.loops, g.labels = g.loops-1, g.labels[:mark] }()
+	blocks, entries := 1+g.IntN(5), 1+g.IntN(7)
+	assign := func() []byte { return cat(0x41, s64(int64(g.IntN(entries+2))), 0x21, jumpLocal) }
+	b := cat(0x41, s64(int64(1+g.IntN(20))), 0x21, left, assign(), 0x02, 0x40, 0x03, 0x40)
+	g.labels = append(g.labels, false, true)
+	for range blocks {
+		b = append(b, 0x02, 0x40)
+		g.labels = append(g.labels, false)
+	}
+	b = append(b, cat(0x20, jumpLocal, 0x0e, u32(entries))...)
+	for range entries + 1 {
+		b = append(b, byte(g.IntN(blocks)))
+	}
+	for range blocks {
+		g.labels = g.labels[:len(g.labels)-1]
+		out := len(g.labels) - 1 - mark
+		head := out - 1
+		b = append(b, cat(0x0b, 0x20, left, 0x41, 1, 0x6b, 0x22, left, 0x45, 0x0d, out, g.block())...)
+		switch g.IntN(6) {
+		case 0, 1:
+			b = append(b, cat(g.value(0x7f), 0x04, 0x40, assign(), 0x0c, head+1, 0x0b)...)
+		case 2:
+			b = append(b, cat(assign(), 0x0c, head)...)
+		case 3:
+			b = append(b, cat(assign(), g.value(0x7f), 0x0d, head)...)
+		case 4:
+			b = append(b, cat(g.value(0x7f), 0x41, 7, 0x71, 0x21, jumpLocal, g.value(0x7f), 0x0e, u32(1), head, out)...)
+		}
+	}
+	return append(b, 0x0b, 0x0b)
 }
 
 // forward is the depth of an enclosing label that is neither a loop nor the function, or -1.

@@ -37,11 +37,15 @@ func (f *body) operands(op byte, start int) error {
 	case op >= 0x28 && op <= 0x3e:
 		return f.memoryArgument()
 	case op == opLocalGet || op == opLocalSet || op == opLocalTee:
-		if i := r.u32(); i >= f.locals {
+		i := r.u32()
+		if i >= f.locals {
 			return malformed("local %d of %d", i, f.locals)
 		}
+		if op == opLocalSet && start == f.constant.end {
+			f.assigned = assignment{i, f.constant.value, r.p}
+		}
 	case op == opI32Const:
-		r.signed(32)
+		f.constant = assignment{value: uint32(r.signed(32)), end: r.p}
 	case op == opI64Const:
 		r.signed(64)
 	case op == opBlock || op == opLoop || op == opIf:
@@ -56,7 +60,7 @@ func (f *body) operands(op byte, start int) error {
 	case op == opEnd:
 		f.end()
 	case op == opBr || op == opBrIf || op == opBrTable:
-		return f.branches(op)
+		return f.branches(op, start)
 	case op == opReturn:
 		f.flush(start)
 		f.branch(len(f.labels) - 1)
@@ -139,8 +143,11 @@ func (f *body) operands(op byte, start int) error {
 
 func (f *body) open(op byte) error {
 	r := &f.r
+	empty := false
 	if r.more() && r.b[r.p]&0xc0 == 0x40 {
-		if t := r.byte(); t != blockEmpty {
+		if t := r.byte(); t == blockEmpty {
+			empty = true
+		} else {
 			if err := checkValueType(t); err != nil {
 				return err
 			}
@@ -159,10 +166,16 @@ func (f *body) open(op byte) error {
 	l := label{op: op}
 	if !f.dead {
 		l.start = f.pending
-		if op == opLoop {
+		if op == opLoop && empty {
+			l.jumps = readDispatch(*r, len(f.labels)+1)
+		}
+		if op == opLoop && l.jumps == nil {
 			f.flush(r.p)
 			l.far, l.patch = f.pending, f.charge()
 		}
+	}
+	if op == opBlock {
+		l.of = f.labels[len(f.labels)-1].dispatch()
 	}
 	f.labels = append(f.labels, l)
 	return nil
@@ -185,6 +198,9 @@ func (f *body) end() {
 		f.pending = max(f.pending, l.start) // past the arm that is not there
 	}
 	f.pending = max(f.pending, l.far)
+	if l.of != nil {
+		l.of.ends[len(f.labels)-l.of.base] = place{f.pending, f.charges}
+	}
 }
 
 // branch notes that this place continues at an enclosing label.
@@ -194,9 +210,9 @@ func (f *body) branch(depth int) {
 	}
 }
 
-func (f *body) branches(op byte) error {
+func (f *body) branches(op byte, start int) error {
 	r := &f.r
-	n := 1
+	n, back := 1, false
 	if op == opBrTable {
 		n = r.count(1) + 1
 	}
@@ -206,9 +222,21 @@ func (f *body) branches(op byte) error {
 		if int64(depth) >= int64(len(f.labels)) {
 			return malformed("branch to block %d of %d", depth, len(f.labels))
 		}
+		if d := f.labels[len(f.labels)-1-int(depth)].jumps; d != nil && !f.dead {
+			if op == opBr && f.assigned.end == start && f.assigned.local == d.local {
+				f.jump(d, start)
+				return nil
+			}
+			back = true
+		}
 	}
 	if r.bad != "" {
 		return nil
+	}
+	if back {
+		f.flush(start)
+		round := f.pending
+		f.setCharge(f.charge(), loopCharge(round))
 	}
 	for targets := (reader{b: r.b[:r.p], p: p}); targets.more(); {
 		f.branch(int(targets.u32()))
@@ -223,6 +251,14 @@ func (f *body) branches(op byte) error {
 func (f *body) bulk(helper int, start int) {
 	f.flush(start)
 	f.out = appendU32(append(f.out, opCall), f.m.helper(helper))
+}
+
+// move calls a helper instead of the operation.
+func (f *body) move(helper int, start int) error {
+	err := f.memoryIndex()
+	f.bulk(helper, start)
+	f.replace()
+	return err
 }
 
 func (f *body) tableIndex() error {
@@ -273,14 +309,12 @@ func (f *body) misc(start int) error {
 		f.bulk(helperBytes, start)
 		return f.memoryIndex()
 	case miscMemoryCopy:
-		f.bulk(helperBytes, start)
 		if err := f.memoryIndex(); err != nil {
 			return err
 		}
-		return f.memoryIndex()
+		return f.move(helperCopy, start)
 	case miscMemoryFill:
-		f.bulk(helperBytes, start)
-		return f.memoryIndex()
+		return f.move(helperFill, start)
 	case miscElemDrop, miscTableInit:
 		if i := r.u32(); int64(i) >= int64(m.elems) && r.bad == "" {
 			return malformed("element segment %d of %d", i, m.elems)

@@ -9,7 +9,7 @@ import (
 
 // Version is the version of the rewrite. Together with the digest of the original bytes it identifies what runs:
 // it changes whenever Module makes other bytes of the same input.
-const Version = 1
+const Version = 2
 
 // Names that a rewritten module shares with its host. A guest's own exports cannot begin with Prefix, and its own
 // imports cannot come from YieldModule.

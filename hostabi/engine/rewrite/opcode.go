@@ -68,8 +68,11 @@ const (
 	opI32LtS       = 0x48
 	opI32LtU       = 0x49
 	opI32GtU       = 0x4b
+	opI32LeU       = 0x4d
 	opI64Ne        = 0x52
+	opI64GtU       = 0x56
 	opI32Add       = 0x6a
+	opI32Sub       = 0x6b
 	opI64Add       = 0x7c
 	opI64Sub       = 0x7d
 	opI64Mul       = 0x7e

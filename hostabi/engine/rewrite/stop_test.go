@@ -3,6 +3,7 @@ package rewrite_test
 import (
 	"bytes"
 	"errors"
+	"reflect"
 	"testing"
 
 	"github.com/towpath/towpath/hostabi/engine/rewrite"
@@ -26,6 +27,11 @@ func withTable(turn ...any) []byte {
 	return w.bytes()
 }
 
+// machine is a loop as Go's compiler makes it, with two blocks: what is given stands behind the second one.
+func machine(instructions ...any) []byte {
+	return cat(0x03, 0x40, 0x02, 0x40, 0x02, 0x40, 0x20, 0, 0x0e, 2, 0, 1, 1, 0x0b, 0x0b, cat(instructions...), 0x0b, 0x41, 0)
+}
+
 // Whatever a guest does without end is stopped: by its fuel, or by its stack when it nests calls.
 func TestStopped(t *testing.T) {
 	const forever = 0x0c // br 0 to the loop's head
@@ -44,6 +50,13 @@ func TestStopped(t *testing.T) {
 		{"loop that calls a leaf", body(spread(0x10, 1, 0x1a)), errFuel},
 		{"loop that calls the host", body(spread(0x42, 0, 0x10, 0, 0x1a)), errFuel},
 		{"indirect calls", withTable(spread(0x41, 0, 0x11, 0, 0, 0x1a)), errFuel},
+		{"jumps back", body(machine(0x41, 0, 0x21, 0, 0x0c, 0)), errFuel},
+		{"jumps back from an arm", body(machine(0x41, 1, 0x04, 0x40, 0x41, 0, 0x21, 0, 0x0c, 1, 0x0b)), errFuel},
+		{"jumps to what is read", body(machine(0x41, 1, 0x41, 1, 0x6b, 0x21, 0, 0x0c, 0)), errFuel},
+		{"jumps by br_if", body(machine(0x41, 0, 0x21, 0, 0x41, 1, 0x0d, 0)), errFuel},
+		{"jumps by br_table", body(machine(0x41, 0, 0x21, 0, 0x41, 0, 0x0e, 1, 0, 0)), errFuel},
+		{"jumps by another local", body(machine(0x41, 0, 0x21, 1, 0x0c, 0)), errFuel},
+		{"jumps by a table that names the loop", body(0x03, 0x40, 0x02, 0x40, 0x20, 0, 0x0e, 1, 1, 1, 0x0b, 0x0b, 0x41, 0), errFuel},
 		{"memory.fill", body(spread(0x41, 0, 0x41, 0, 0x41, s64(65536), 0xfc, 11, 0)), errFuel},
 		{"memory.copy", body(spread(0x41, 0, 0x41, 0, 0x41, s64(65536), 0xfc, 10, 0, 0)), errFuel},
 		{"memory.grow", body(spread(0x41, 0, 0x40, 0, 0x1a)), errFuel},
@@ -105,6 +118,55 @@ func TestFuelIsDeterministic(t *testing.T) {
 	}
 }
 
+// large is body with 2 MiB of memory.
+func large(turn ...any) []byte {
+	w := plugin(turn...)
+	w.memories = [][]byte{{1, 32, 32}}
+	return w.bytes()
+}
+
+// A long operation looks at the counter again and again, and does what it did.
+func TestLongMovesAreMadeInPieces(t *testing.T) {
+	pattern := cat(0x41, 0, 0x21, 0, 0x03, 0x40, // each word of the first MiB its own address
+		0x20, 0, 0x20, 0, 0x36, 2, 0, 0x20, 0, 0x41, 4, 0x6a, 0x22, 0, 0x41, s64(1<<20), 0x49, 0x0d, 0, 0x0b)
+	move := func(op int, to, from, n int64, rest ...any) []byte {
+		return large(pattern, 0x41, s64(to), 0x41, s64(from), 0x41, s64(n), 0xfc, op, cat(rest...), 0x41, 0)
+	}
+	for _, c := range []struct {
+		name string
+		wasm []byte
+	}{
+		{"fill", move(11, 3, 7, 1_300_001, 0)},
+		{"fill of one piece", move(11, 3, 7, 256<<10, 0)},
+		{"fill of one byte more", move(11, 3, 7, 256<<10+1, 0)},
+		{"fill beyond the end", move(11, 2<<20-1_000_000, 7, 1_000_001, 0)},
+		{"fill to the end", move(11, 2<<20-1_000_000, 7, 1_000_000, 0)},
+		{"copy up", move(10, 100_003, 0, 900_001, 0, 0)},
+		{"copy down", move(10, 1, 100_003, 900_001, 0, 0)},
+		{"copy up a little", move(10, 1, 0, 900_001, 0, 0)},
+		{"copy in place", move(10, 5, 5, 900_001, 0, 0)},
+		{"copy beyond the end", move(10, 2<<20-1_000_000, 0, 1_000_001, 0, 0)},
+		{"copy from beyond the end", move(10, 0, 2<<20-1_000_000, 1_000_001, 0, 0)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, "compiler")
+			r := rewritten(t, c.wasm, limits())
+			w.slice = 1000
+			have, err := w.observe(t, r.Wasm, r.Image, nil, "turn_v1")
+			want, wantErr := w.observe(t, c.wasm, nil, nil, "turn_v1")
+			if err != nil || wantErr != nil || !reflect.DeepEqual(have, want) {
+				t.Errorf("have %v (%v), want %v (%v)", have, err, want, wantErr)
+			}
+		})
+	}
+	w := newWorld(t, "compiler")
+	w.fuel, w.slice = 8*(2<<20>>3), 1 // as much as eight operations need, given bit by bit
+	forever := large(0x03, 0x40, 0x41, 0, 0x41, 0, 0x41, s64(2<<20), 0xfc, 11, 0, 0x0c, 0, 0x0b, 0x41, 0)
+	if _, err := w.used(t, rewritten(t, forever, limits())); !errors.Is(err, errFuel) || w.yields < 8*7 {
+		t.Errorf("it looked %d times (%v)", w.yields, err)
+	}
+}
+
 // What a guest does costs fuel: at least its instructions, at most some times as many.
 func TestCost(t *testing.T) {
 	work := func(n int) []byte { return repeat(n, 0x20, 0, 0x41, 1, 0x6a, 0x21, 0) } // 4 instructions each
@@ -127,10 +189,15 @@ func TestCost(t *testing.T) {
 		{"short loop", body(loop(1000, work(2)), 0x41, 0), 13_000, 18_000},
 		{"long loop", body(loop(1000, work(200)), 0x41, 0), 100_000, 1_000_000},
 		{"very long loop", body(loop(1000, work(2000)), 0x41, 0), 7_000_000, 9_000_000},
+		{"a jump ahead", body(machine(0x01)), 0, 20},
+		{"short rounds of jumps behind long code", body(0x41, s64(1000), 0x21, 1, 0x03, 0x40, 0x02, 0x40, 0x02, 0x40, 0x20, 0, 0x0e, 1, 0, 1,
+			0x0b, work(200), 0x0b, 0x20, 1, 0x41, 1, 0x6b, 0x22, 1, 0x04, 0x40, 0x41, 1, 0x21, 0, 0x0c, 1, 0x0b, 0x0b, 0x41, 0), 7_000, 16_000},
 		{"calls of a small leaf", body(loop(1000, 0x10, 1, 0x1a), 0x41, 0), 8_000, 20_000},
 		{"calls of the host", body(loop(1000, 0x42, 0, 0x10, 0, 0x1a), 0x41, 0), 50_000, 80_000},
 		{"memory.fill", body(0x41, 0, 0x41, 0, 0x41, s64(65536), 0xfc, 11, 0, 0x41, 0), 8192, 8400},
 		{"memory.copy", body(0x41, 0, 0x41, 0, 0x41, s64(65536), 0xfc, 10, 0, 0, 0x41, 0), 8192, 8400},
+		{"long memory.fill", large(0x41, 8, 0x41, 0, 0x41, s64(1_500_000), 0xfc, 11, 0, 0x41, 0), 187_500, 187_700},
+		{"long memory.copy", large(0x41, 8, 0x41, 0, 0x41, s64(1_500_000), 0xfc, 10, 0, 0, 0x41, 0), 187_500, 187_700},
 		{"memory.grow", body(0x41, 2, 0x40, 0, 0x1a, 0x41, 0), 8192, 8400},
 		{"table.grow", withTable(0xd0, 0x70, 0x41, s64(5000), 0xfc, 15, 0, 0x1a, 0x41, 0), 5000, 5200},
 		{"recursion that returns", with(func(w *wasm) { // f(n) = n ? f(n-1) + 1 : 0

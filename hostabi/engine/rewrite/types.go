@@ -59,11 +59,13 @@ func checkValueType(t byte) error {
 var addedTypes = [...]Signature{
 	typeYield:  {},
 	typeHelper: {Params: []byte{I32}, Results: []byte{I32}},
+	typeMove:   {Params: []byte{I32, I32, I32}},
 }
 
 const (
 	typeYield = iota
 	typeHelper
+	typeMove
 )
 
 // addType returns the index of a type () -> results.
