@@ -13,6 +13,7 @@ type host struct {
 	now     int64
 	events  int
 	waiting chan<- struct{} // told when the guest waits
+	emitted func()          // called at each event, if any
 }
 
 // request makes a request of 1 KiB that begins with a word.
@@ -30,9 +31,14 @@ func (h *host) Now() int64        { h.now += 1000; return 1_800_000_000_000_000_
 func (h *host) Random(p []byte)   { clear(p) }
 func (h *host) Log(int32, []byte) {}
 
-func (h *host) Emit(context.Context, []byte) (uint32, error) {
+func (h *host) Emit(context.Context, []byte) (uint32, error) { return h.emit(), nil }
+
+func (h *host) emit() uint32 {
+	if h.emitted != nil {
+		h.emitted()
+	}
 	h.events++
-	return uint32(h.events), nil
+	return uint32(h.events)
 }
 
 func (h *host) Wait(ctx context.Context, _ uint32, _ time.Duration) (*hostabi.Record, error) {

@@ -35,8 +35,7 @@ func newPlain(ctx context.Context, wasm []byte) (*plain, error) {
 		"request": {nil, func(h *host, _ api.Memory, _ []uint64) uint32 { return uint32(len(h.request)) }},
 		"emit": {[]api.ValueType{api.ValueTypeI32, api.ValueTypeI32}, func(h *host, m api.Memory, s []uint64) uint32 {
 			m.Read(uint32(s[0]), uint32(s[1]))
-			h.events++
-			return uint32(h.events)
+			return h.emit()
 		}},
 		"wait":   {[]api.ValueType{api.ValueTypeI32, api.ValueTypeI64}, func(*host, api.Memory, []uint64) uint32 { return 0 }},
 		"finish": {[]api.ValueType{api.ValueTypeI32, api.ValueTypeI32}, func(*host, api.Memory, []uint64) uint32 { return 0 }},

@@ -50,9 +50,12 @@ func turn() int32 {
 	case "calls":
 		calls()
 	case "compute":
+		compute() // now it has its memory: what that costs is not computing
+		mark()
 		for range 4 {
 			compute()
 		}
+		mark()
 	}
 	return end("{}")
 }
@@ -82,6 +85,12 @@ func calls() {
 		request()
 		take(unsafe.Pointer(&b[0]), 1024)
 	}
+}
+
+// mark tells the host that it has come here.
+func mark() {
+	b := []byte("{}")
+	emit(unsafe.Pointer(&b[0]), 2)
 }
 
 // compute is what Go code of a plugin does between calls: JSON, hashing, sorting, strings.
