@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -82,6 +83,74 @@ func TestTwoBatchesOfOneTurn(t *testing.T) {
 		t.Errorf("events %s", got)
 	}
 	w.sound()
+}
+
+// What an outside call waits for has no events. It is its owner's alone too, also when the turn is taken while it waits.
+func TestAJournalAloneIsItsOwners(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	recorded := func(o store.Owner, first int) store.Batch {
+		return store.Batch{Owner: o, Journal: store.Journal{First: first, Count: 1, Entries: []byte("entry"), Open: []byte(`[{"handle": 1}]`)}}
+	}
+	keep := func(o store.Owner, first int) map[int64]int64 {
+		t.Helper()
+		stored, err := w.store.Append(t.Context(), []store.Batch{recorded(o, first)})
+		w.ok(err)
+		return stored
+	}
+	id, other := w.submit(""), w.submit("")
+	job, args := w.deliver(id)
+	old := w.claim(node("dead"), job, args)
+	zombie := store.Owner{No: *old.No, Fence: *old.Fence}
+	if stored := keep(zombie, 0); len(stored) != 1 || stored[zombie.No] != 2 {
+		t.Errorf("stored %v", stored)
+	}
+	w.shift("31 seconds")
+	if stored := keep(zombie, 1); len(stored) != 0 {
+		t.Errorf("with a lapsed lease: stored %v", stored)
+	}
+	c := w.claim(node("n"), job, args)
+	owner := store.Owner{No: *c.No, Fence: *c.Fence}
+	if stored := keep(zombie, 1); len(stored) != 0 {
+		t.Errorf("with a stale fence: stored %v", stored)
+	}
+	if stored := keep(owner, 1); len(stored) != 1 {
+		t.Errorf("stored %v", stored)
+	}
+	oo, _ := w.run(other, node("n"))
+	if stored, err := w.store.Append(t.Context(), []store.Batch{recorded(owner, 2), recorded(oo, 0), recorded(zombie, 2)}); err != nil || len(stored) != 2 {
+		t.Errorf("many: stored %v, %v", stored, err)
+	}
+
+	taker, err := w.pool.Begin(t.Context())
+	w.ok(err)
+	defer func() { _ = taker.Rollback(context.WithoutCancel(t.Context())) }()
+	_, err = taker.Exec(t.Context(), "select from towpath.process where no = $1 for update", owner.No)
+	w.ok(err)
+	_, err = taker.Exec(t.Context(), "update towpath.lease set fence = fence + 1000 where process_no = $1", owner.No)
+	w.ok(err)
+	late := make(chan map[int64]int64, 1)
+	go func() {
+		stored, err := w.store.Append(context.WithoutCancel(t.Context()), []store.Batch{recorded(owner, 3)})
+		if err != nil {
+			t.Error(err)
+		}
+		late <- stored
+	}()
+	for len(late) == 0 && !get[bool](w, "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')") {
+	}
+	w.ok(taker.Commit(t.Context()))
+	if stored := <-late; len(stored) != 0 {
+		t.Errorf("taken meanwhile: stored %v", stored)
+	}
+	rows, err := w.store.Journal(t.Context(), id)
+	w.ok(err)
+	if len(rows) != 3 || rows[1].Fence != owner.Fence || string(rows[2].Entries) != "entry" || string(rows[1].Open) != `[{"handle": 1}]` {
+		t.Errorf("the journal is %v", rows)
+	}
+	if got := get[int](w, "select last_seq from towpath.process where id = $1", id); got != len(get[[]int64](w, "select array_agg(seq) from towpath.events($1, 0, 100)", id)) {
+		t.Errorf("last_seq is %d", got)
+	}
 }
 
 // Owners, clients and the sweep write to one log at once; its numbers have no gap.

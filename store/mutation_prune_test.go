@@ -6,7 +6,7 @@ func init() {
 	mutants = append(mutants, []mutant{
 		{name: "what lives is ripe", file: "functions/prune.sql", old: "and p.finalized_at < coalesce(cutoff, towpath.now() - towpath.keep('processes', p.tenant, p.profile))", new: "", run: model + "|TestRetentionIsByTenantAndProfile"},
 		{name: "filters are not looked at", file: "functions/prune.sql", old: "and (filter = '{}' or filter <@ jsonb_build_object('tenant', p.tenant, 'project',", new: "and (true or filter <@ jsonb_build_object('tenant', p.tenant, 'project',", run: model},
-		{name: "the watermark is not looked at", file: "functions/prune.sql", old: "and (at_xid is null or (p.change_xid, p.no) <= (at_xid, at_no))", new: "", run: model + "|TestPruneBelowAWatermark"},
+		{name: "the watermark is not looked at", file: "functions/prune.sql", old: "and (at_xid is null or (p.change_xid, p.no) <= (at_xid, at_no))", new: "", run: "TestPruneBelowAWatermark"},
 		{name: "a parent goes before its child", file: "functions/prune.sql", old: "having bool_and(t.ripe)", new: "having bool_or(t.ripe)", run: model},
 		{name: "a run leaves its turns", file: "functions/prune.sql", old: "from tree t join towpath.process c on c.parent_id = t.id\n", new: "from tree t join towpath.process c on c.parent_id = t.id and c.class <> 'turn'\n", run: model},
 		{name: "events stay", file: "functions/prune.sql", old: "delete from towpath.event x where x.process_no = any(doomed);", new: "perform 1;", run: "TestPruneTakesWhatHasEndedWithAllThatDepends"},

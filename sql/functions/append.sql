@@ -9,24 +9,19 @@ declare
   t   timestamptz := towpath.now();
   hot boolean;
 begin
-  -- Lock first, in order; only then look at the leases: a statement's snapshot is older than a lock it waited for.
-  perform 1 from towpath.process p where p.no = any(nos) order by p.no for no key update;
-  -- The journal alone is what an outside call waits for: nothing to number, and nobody to wake.
-  if types = '{}' and applied = '{}' then
-    return query
-    with owned as (
-      select p.no, p.last_seq, l.fence from unnest(nos, fences) f(no, fence)
-      join towpath.process p on p.no = f.no
-      join towpath.lease l on l.process_no = f.no and l.fence = f.fence and l.expires_at > t
-    ), kept as (
-      insert into towpath.journal (process_no, first_n, count, entries, open, fence, at)
-      select o.no, j.first, j.count, j.entries, j.open::jsonb, o.fence, t
-      from unnest(journal_fences, journal_first, journal_count, journal_entries, journal_open) j(fence, first, count, entries, open)
-      join owned o using (fence)
-    )
-    select o.no, o.last_seq from owned o;
+  -- The journal of one turn is what an outside call waits for: plain statements, nothing to number, and nobody to wake.
+  if cardinality(nos) = 1 and types = '{}' and applied = '{}' and journal_fences = fences then
+    select p.no, p.last_seq into process_no, last_seq from towpath.process p where p.no = nos[1] for no key update;
+    insert into towpath.journal (process_no, first_n, count, entries, open, fence, at)
+    select l.process_no, journal_first[1], journal_count[1], journal_entries[1], journal_open[1]::jsonb, l.fence, t
+    from towpath.lease l where l.process_no = nos[1] and l.fence = fences[1] and l.expires_at > t;
+    if found then
+      return next;
+    end if;
     return;
   end if;
+  -- Lock first, in order; only then look at the leases: a statement's snapshot is older than a lock it waited for.
+  perform 1 from towpath.process p where p.no = any(nos) order by p.no for no key update;
   perform towpath.check_types(types);
   hot := towpath.suspect(array_to_string(append.data, ' '));
   return query

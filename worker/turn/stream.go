@@ -100,19 +100,18 @@ func (s *stream) exchange(ctx context.Context, to *inbox, out Outbound, head hos
 		return
 	}
 	buf := make([]byte, hostabi.MaxData)
-	lull := time.NewTimer(0)
-	defer lull.Stop()
+	var lull <-chan time.Time // nil: none
 	for {
-		select {
-		case <-lull.C:
-		case <-ctx.Done():
-			return
+		if lull != nil {
+			select {
+			case <-lull:
+			case <-ctx.Done():
+				return
+			}
 		}
 		n, err := resp.Body.Read(buf)
-		if n < small {
-			lull.Reset(gather)
-		} else {
-			lull.Reset(0)
+		if lull = nil; n < small {
+			lull = time.After(gather)
 		}
 		if n > 0 && !s.put(ctx, to, hostabi.Record{Kind: hostabi.KindData, Payload: append([]byte(nil), buf[:n]...)}) {
 			return
