@@ -53,6 +53,10 @@ func bind(ctx context.Context, r wazero.Runtime, module string, functions []func
 	for _, f := range functions {
 		b.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(func(ctx context.Context, m api.Module, s []uint64) {
 			t := ctx.(*turn)
+			placed := t.placed
+			if placed {
+				t.leave()
+			}
 			t.call = f.name
 			t.stopIfDone()
 			if !f.keeps {
@@ -61,6 +65,9 @@ func bind(ctx context.Context, r wazero.Runtime, module string, functions []func
 			f.handle(t, m.Memory(), s)
 			t.call = ""
 			t.called = true
+			if placed {
+				t.enter()
+			}
 		}), f.params, f.result).Export(f.name)
 	}
 	_, err := b.Instantiate(ctx)

@@ -17,6 +17,7 @@
 //     makes it in a child process that is limited in memory and time, as loading is where a hostile file costs most.
 //   - cache keeps programs and their native code on disk.
 //   - template makes instances of a program; turn is one call of an export; memory is an instance's linear memory.
+//   - places are what turns that compute for long share, so that one processor is left to the others.
 //   - image is the memory that instances begin with: in a memfd that they map copy-on-write, or copied.
 //
 // # Invariants

@@ -106,7 +106,10 @@ func (e *Engine) module(ctx context.Context, o order, p *program, limits Limits)
 			return nil, err
 		}
 	}
-	m := &Module{engine: e, digest: o.Digest, size: size(o.Dir), snapshot: p.digest(), manifest: p.Manifest, template: o.template(p, machine, source, limits, &e.budget)}
+	m := &Module{
+		engine: e, digest: o.Digest, size: size(o.Dir), snapshot: p.digest(), manifest: p.Manifest,
+		template: o.template(p, machine, source, limits, &e.budget, e.places),
+	}
 	if !e.remember(m) {
 		return nil, errors.Join(ErrClosed, m.template.close(ctx))
 	}

@@ -19,6 +19,7 @@ type template struct {
 	warm    func() *initHost // the world of _initialize where every instance has to run it; nil otherwise
 	limits  Limits
 	budget  *budget
+	places  places
 }
 
 // call runs an export in a fresh instance and returns nil or a *Trap.

@@ -30,6 +30,8 @@ type turn struct {
 	called   bool      // since the last yield
 	lastSeen time.Time // when a yield last found that there had been a call
 	fuel     int64     // what the counter in the instance does not hold
+	yields   int       // of this turn
+	placed   bool      // it has one of the template's places
 	stdout   lines
 	stderr   lines
 }
@@ -110,6 +112,8 @@ func (t *turn) park(p []byte) uint64 {
 // yield is called by the guest when its counter has run out: it is where a guest that makes no host calls can be
 // stopped, and where Go's scheduler and garbage collector get their turn.
 func (t *turn) yield() {
+	t.leave()
+	t.yields++
 	runtime.Gosched() // or a guest that only computes would keep a processor for as long as Go's scheduler lets it
 	t.stopIfDone()
 	counter := rewrite.Counter(t.instance.counter.Get())
@@ -128,12 +132,14 @@ func (t *turn) yield() {
 	} else if now.Sub(t.lastSeen) > t.limits.CallGap {
 		t.stop(&Trap{Reason: ReasonCallGap, Message: fmt.Sprintf("no host call for %v", t.limits.CallGap)})
 	}
+	t.enter()
 }
 
 // run calls an export that returns an i32 or nothing, and returns nil or a *Trap.
 func (t *turn) run(export api.Function) error {
 	stack := []uint64{0}
 	err := export.CallWithStack(t, stack)
+	t.leave()
 	t.stdout.flush(t.host)
 	t.stderr.flush(t.host)
 	trap := t.trap

@@ -1,0 +1,43 @@
+package engine
+
+import (
+	"runtime"
+	"time"
+)
+
+// places are what turns that compute for long share, one processor less than there are: however many such turns there
+// are, a short one finds a processor, and so does the garbage collector.
+type places chan struct{}
+
+func newPlaces() places { return make(places, max(1, runtime.GOMAXPROCS(0)-1)) }
+
+// shortTurn is how many times a turn yields before it needs a place: some ten milliseconds of computing.
+const shortTurn = 64
+
+// enter takes a place for a turn that has computed for long. Waiting for one is no computing: the call gap leaves it out.
+func (t *turn) enter() {
+	if t.yields < shortTurn {
+		return
+	}
+	places := t.instance.template.places
+	select {
+	case places <- struct{}{}:
+	default:
+		began := time.Now()
+		select {
+		case places <- struct{}{}:
+		case <-t.Done():
+			t.stop(t.deadline())
+		}
+		t.lastSeen = t.lastSeen.Add(time.Since(began))
+	}
+	t.placed = true
+}
+
+// leave gives the place back, if the turn has one: when others get their chance, before a host call, at its end.
+func (t *turn) leave() {
+	if t.placed {
+		t.placed = false
+		<-t.instance.template.places
+	}
+}

@@ -1,0 +1,82 @@
+package engine
+
+import (
+	"context"
+	"testing"
+)
+
+// longTurn counts far beyond what a short turn may compute, emits, waits, counts again and ends.
+func longTurn() []byte {
+	s := newSmall("emit", "wait")
+	count := cat(i32Const(64), i32Const(0), i32Store(0), loop,
+		i32Const(64), i32Const(64), i32Load(0), i32Const(1), i32Add, i32Store(0),
+		i32Const(64), i32Load(0), i32Const(8_000_000), []byte{0x48, 0x0d, 0}, end)
+	return s.plugin(count, i32Const(0), i32Const(2), s.call("emit"), drop,
+		i32Const(0), i64Const(-1), s.call("wait"), drop, count, s.finish())
+}
+
+// However many turns compute for long, they leave a processor to the others.
+func TestLongComputationsShareTheirPlaces(t *testing.T) {
+	ctx := context.Background()
+	e := open(t, Config{})
+	m := load(t, e, longTurn(), Limits{})
+	s := newSmall()
+	short := load(t, e, s.plugin(s.finish()), Limits{})
+	for range cap(e.places) { // as if others had taken all
+		e.places <- struct{}{}
+	}
+
+	host, ended := newTestHost(""), make(chan error, 1)
+	waits := make(chan int)
+	host.block = func(context.Context) error {
+		waits <- len(e.places)
+		return nil
+	}
+	go func() { ended <- m.Run(ctx, host) }()
+	for range 100 {
+		if err := short.Run(ctx, newTestHost("")); err != nil {
+			t.Fatal("a short turn:", err)
+		}
+	}
+	select {
+	case <-waits:
+		t.Error("it went on without a place")
+	case err := <-ended:
+		t.Error("it ended without a place:", err)
+	default:
+	}
+	for range cap(e.places) {
+		<-e.places
+	}
+	if n := <-waits; n != 0 {
+		t.Errorf("it keeps %d places while it waits", n)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if n := len(e.places); n != 0 {
+		t.Errorf("%d places are lost", n)
+	}
+}
+
+func TestWaitingForAPlaceEndsWithTheTurn(t *testing.T) {
+	e := open(t, Config{})
+	s := newSmall("request")
+	m := load(t, e, s.plugin(s.call("request"), drop, loop, br(0), end, unreachable), Limits{})
+	for range cap(e.places) {
+		e.places <- struct{}{}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	host := newTestHost("")
+	host.asked = make(chan struct{})
+	go func() {
+		<-host.asked
+		cancel()
+	}()
+	if trap := turnError(t, ctx, m, host); trap.Reason != ReasonDeadline {
+		t.Errorf("ended with %v, want %s", trap, ReasonDeadline)
+	}
+	if n := len(e.places); n != cap(e.places) {
+		t.Errorf("%d of %d places are taken", n, cap(e.places))
+	}
+}
