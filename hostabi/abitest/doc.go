@@ -17,5 +17,11 @@
 //   - what the host asked of its world, in order, with decoded arguments;
 //   - that a turn whose pointers leave its memory is ended, and the world hears nothing of the call.
 //
+// # Memory that is not to be written
+//
+// WebAssembly has no read-only memory. What stands for it here: a result whose place is not wholly within the guest's memory ends
+// the turn, and nothing of it is written; a guest may have a result written over its own constants, and no later turn finds
+// them changed, however a host shares its modules' memory between turns.
+//
 // Texts of refusals are compared only where the world wrote them: a host chooses its own words.
 package abitest

@@ -25,11 +25,16 @@ var turnTests = []Test{
 		call("kv_get", "color"), call("now"), call("take", at(0x40), 16), // another call drops it
 		call("kv_get", "colour"), call("take", at(0x40), 64), // a refusal parks its message
 	}},
+	// WebAssembly has no memory that is read-only: a guest may have its own constants written over, in its turn alone.
+	{Name: "take: over the module's data", Calls: []Call{call("request"), call("take", manifestAt, 16), call("kv_set", "data", manifestAt, 16)}},
+	{Name: "kv_set: the module's data in the next turn", Calls: []Call{call("kv_set", "data", manifestAt, 16)}},
 	{Name: "take: outside", Ends: true, Calls: []Call{call("request"), call("take", memoryBytes-1, 16)}},
 	{Name: "take: wraps around", Ends: true, Calls: []Call{call("request"), call("take", -8, 16)}},
 	{Name: "request", Calls: []Call{call("request"), call("take", at(0), windowBytes), call("request"), call("take", at(0), 10)}},
 	{Name: "now", Calls: []Call{call("now"), call("now")}},
 	{Name: "random", Calls: []Call{call("random", at(0x20), 8), call("random", at(0x20), 16), call("random", at(0x20), 0)}},
+	{Name: "random: outside", Ends: true, Calls: []Call{call("random", memoryBytes-1, 2)}},
+	{Name: "random: wraps around", Ends: true, Calls: []Call{call("random", at(0), -1)}},
 	{Name: "log", Calls: []Call{
 		call("log", -1, "debug"), call("log", 0, "info"), call("log", 1, "warn"), call("log", 2, "error"),
 		call("log", 3, "no level"), call("log", -2, "no level"), call("log", 0, ""), call("log", 0, "\xff is not UTF-8"),
@@ -103,6 +108,7 @@ const vectors = "\x20\x10\x00\x00\x03\x00\x00\x00\x30\x10\x00\x00\x04\x00\x00\x0
 var wasiTests = []Test{
 	{Name: "args_get", Calls: []Call{call("args_get", at(0), at(0x40)).with(0, "kept")}},
 	{Name: "args_sizes_get", Calls: []Call{call("args_sizes_get", at(0), at(0x40)).with(0, "over").with(0x40, "over")}},
+	{Name: "args_sizes_get: outside", Ends: true, Calls: []Call{call("args_sizes_get", at(0), memoryBytes-2)}},
 	{Name: "environ_get", Calls: []Call{call("environ_get", at(0), at(0x40)).with(0, "kept")}},
 	{Name: "environ_sizes_get", Calls: []Call{call("environ_sizes_get", at(0), at(0x40)).with(0, "over").with(0x40, "over")}},
 	{Name: "clock_res_get", Calls: []Call{call("clock_res_get", 0, at(0)), call("clock_res_get", 1, at(0)), call("clock_res_get", 9, at(0))}},
@@ -129,6 +135,7 @@ var wasiTests = []Test{
 	}},
 	{Name: "poll_oneoff: outside", Ends: true, Calls: []Call{call("poll_oneoff", memoryBytes-8, at(0), 1, at(0xf0))}},
 	{Name: "random_get", Calls: []Call{call("random_get", at(0), 8), call("random", at(0), 8).of(hostabi.Module)}}, // one stream
+	{Name: "random_get: outside", Ends: true, Calls: []Call{call("random_get", memoryBytes-4, 8)}},
 	{Name: "sched_yield", Calls: []Call{ // none of WASI's functions drops what is parked
 		call("request").of(hostabi.Module), call("sched_yield"), call("take", at(0), 9).of(hostabi.Module),
 	}},

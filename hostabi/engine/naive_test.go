@@ -27,6 +27,7 @@ func TestTheKitNoticesAHostThatIsWrong(t *testing.T) {
 	n := newNaive(t, abitest.Turn)
 	for _, n.wrong = range []string{
 		"keeps what was taken", "keeps what was parked", "goes on after finish", "refuses what is outside", "knows no limits", "writes where it only reads",
+		"runs turns in one memory",
 	} {
 		noticed := false
 		for i := 0; i < len(abitest.Turn.Tests) && !noticed; i++ {
@@ -45,6 +46,7 @@ type naive struct {
 	runtime  wazero.Runtime
 	compiled wazero.CompiledModule
 	wrong    string // what it does against the ABI
+	kept     api.Module
 }
 
 // visit is one turn of a naive host.
@@ -241,11 +243,18 @@ func (n *naive) bind(f abitest.Function) api.GoModuleFunc {
 }
 
 func (n *naive) Turn(ctx context.Context, world hostabi.Host) (int32, error) {
-	m, err := n.runtime.InstantiateModule(ctx, n.compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions())
-	if err != nil {
-		return 0, err
+	m := n.kept
+	if m == nil {
+		var err error
+		if m, err = n.runtime.InstantiateModule(ctx, n.compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions()); err != nil {
+			return 0, err
+		}
 	}
-	defer m.Close(ctx)
+	if n.wrong == "runs turns in one memory" {
+		n.kept = m
+	} else {
+		defer m.Close(ctx)
+	}
 	results, err := m.ExportedFunction(hostabi.ExportTurn).Call(context.WithValue(ctx, visitKey{}, &visit{world: world}))
 	if err != nil {
 		return 0, err
