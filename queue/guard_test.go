@@ -61,10 +61,12 @@ func TestMalformedRowsAreRefusedAndOthersRun(t *testing.T) {
 	// The same rows by a later UPDATE, as a person repairing things might write it.
 	exec(t, pool, "insert into river_job (kind, args) values ('turn', '{}')")
 	<-ran
-	for _, set := range []string{"metadata = '[]'", "args = '[]'", "unique_states = B'00000001'", "queue = 'Bad Queue!'", "kind = 'my turn'"} {
+	for set, code := range map[string]string{
+		"metadata = '[]'": check, "args = '[]'": check, "unique_states = B'00000001'": check, "queue = 'Bad Queue!'": check, "kind = 'my turn'": "TW403",
+	} {
 		_, err := pool.Exec(t.Context(), "update river_job set "+set)
 		var pg *pgconn.PgError
-		if !errors.As(err, &pg) || pg.Code != check {
+		if !errors.As(err, &pg) || pg.Code != code {
 			t.Errorf("update %s: got error %v", set, err)
 		}
 	}

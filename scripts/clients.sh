@@ -38,9 +38,11 @@ export DATABASE_URL="postgres://app@127.0.0.1:$port/towpath" BULK="${BULK:-500}"
 passed=0 failed=0
 for name in $chosen; do
 	say "examples/$name"
+	began=$(date +%s)
 	if timeout 240 examples/"$name"/run.sh >"$dir/$name.out" 2>"$dir/$name.err" </dev/null &&
 		diff -u examples/"$name"/expected/output.txt "$dir/$name.out" >&2; then
 		passed=$((passed + 1))
+		say "examples/$name took $(($(date +%s) - began)) s"
 	else
 		cat "$dir/$name.err" >&2
 		failed=$((failed + 1))

@@ -86,6 +86,19 @@ func run(ctx context.Context) error {
 	}
 	fmt.Println("scheduled for next year:", row.Job.State)
 
+	// Unique rows: the second insert gives the row that is there.
+	daily := &river.InsertOpts{ScheduledAt: later.ScheduledAt, UniqueOpts: river.UniqueOpts{ByArgs: true, ByPeriod: 24 * time.Hour}}
+	once := turn{Profile: "deepseek", Input: json.RawMessage(`{"text": "once a day"}`), Session: uuid.NewString()}
+	first, err := client.Insert(ctx, once, daily)
+	if err != nil {
+		return err
+	}
+	again, err := client.Insert(ctx, once, daily)
+	if err != nil {
+		return err
+	}
+	fmt.Println("a unique row is the same row:", again.Job.ID == first.Job.ID && again.UniqueSkippedAsDuplicate)
+
 	count := 100_000
 	if text := os.Getenv("BULK"); text != "" {
 		if count, err = strconv.Atoi(text); err != nil {

@@ -39,6 +39,16 @@ comment on function towpath.route_job() is 'Moves our job kinds out of queue def
 create or replace trigger towpath_route before insert on :river.river_job
   for each row execute function towpath.route_job();
 
+create or replace function towpath.keep_kind() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform towpath.fail('TW403', format('job %s is of kind "%s" for good', old.id, old.kind), 'insert another job');
+end $$;
+comment on function towpath.keep_kind() is 'Refuses another kind for a job: what an enqueuer may write to a row is what stands there.';
+
+create or replace trigger towpath_kind before update of kind on :river.river_job
+  for each row when (new.kind <> old.kind) execute function towpath.keep_kind();
+
 create or replace function towpath.wake_queues() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
