@@ -22,7 +22,7 @@ func (w *worker) observe(job *river.Job[args], began time.Time, err *error) {
 	}
 	d := Done{Kind: w.kind, Outcome: "panicked", Took: time.Since(began)}
 	if *err != errPanicked {
-		d.Outcome = outcome(*err)
+		d.Outcome = Outcome(*err)
 	}
 	if job.AttemptedAt != nil {
 		d.Wait = max(job.AttemptedAt.Sub(job.ScheduledAt), 0)
@@ -33,7 +33,8 @@ func (w *worker) observe(job *river.Job[args], began time.Time, err *error) {
 // errPanicked stands for the error of a handler that has not returned.
 var errPanicked = errors.New("queue: the handler panicked")
 
-func outcome(err error) string {
+// Outcome says what becomes of a job whose handler has returned err, in the words of [Done].
+func Outcome(err error) string {
 	var (
 		snooze *river.JobSnoozeError
 		cancel *river.JobCancelError

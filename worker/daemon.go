@@ -9,6 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/towpath/towpath/queue"
 	"github.com/towpath/towpath/store"
 	"github.com/towpath/towpath/worker/supervise"
@@ -108,6 +111,7 @@ func noted(ctx context.Context, a queue.DaemonArgs) func(string, error) error {
 		if err != nil {
 			return answer(err)
 		}
+		trace.SpanFromContext(ctx).SetAttributes(attribute.String("towpath.process", process))
 		return queue.Output(ctx, map[string]string{"daemon": a.Spec, "process_id": process})
 	}
 }

@@ -75,7 +75,7 @@ type Config struct {
 	MemoryBudget int64
 	// Monitor is where /metrics, /healthz and /readyz are answered: HOST:PORT, or a port of loopback. Default: nowhere.
 	Monitor string
-	// Tracer records spans of turns. Default: none.
+	// Tracer records spans of turns and of other jobs. Default: none.
 	Tracer *trace.Tracer
 	// Logger gets the node's log. Default: slog.Default().
 	Logger *slog.Logger
@@ -220,14 +220,14 @@ func Run(ctx context.Context, cfg Config) error {
 				watched.Job(d)
 			}
 		},
-		Handlers: daemons.handlers(map[queue.Kind]queue.Handler{
+		Handlers: traced(cfg.Tracer, cfg.NodeID, daemons.handlers(map[queue.Kind]queue.Handler{
 			queue.Turn:    func(ctx context.Context, job queue.Job) error { return answer(runner.Handle(ctx, job.ID, job.Args)) },
 			queue.Wake:    func(ctx context.Context, job queue.Job) error { return wake(ctx, db, job.Args) },
 			queue.Sweep:   func(ctx context.Context, _ queue.Job) error { return sweep(ctx, db, cfg.LeaseTTL) },
 			queue.Prune:   func(ctx context.Context, job queue.Job) error { return prune(ctx, db, job.Args) },
 			queue.GC:      func(ctx context.Context, _ queue.Job) error { return waste.handle(ctx) },
 			queue.Storage: func(ctx context.Context, job queue.Job) error { return files.handle(ctx, job.Args) },
-		}),
+		})),
 	})
 	if err != nil {
 		return fmt.Errorf("worker: %w", err)

@@ -48,20 +48,20 @@ func cmdCollector(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.URL)
 }
 
-// spans PROCESS prints the trace that a process is in, as a tree; with ! there is none.
+// spans PROCESS prints the trace that a process is in, or that of a job by its number, as a tree; with ! there is none.
 func cmdSpans(ts *testscript.TestScript, neg bool, args []string) {
-	only(ts, false, args, "[!] spans PROCESS", len(args) == 1)
+	only(ts, false, args, "[!] spans PROCESS|JOB", len(args) == 1)
 	c := &of(ts).collector
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var trace []byte
 	for _, s := range c.spans {
-		if attributes(s)["towpath.process"] == args[0] {
+		if all := attributes(s); all["towpath.process"] == args[0] || all["towpath.job"] == args[0] {
 			trace = s.TraceId
 		}
 	}
 	if neg != (trace == nil) {
-		ts.Fatalf("process %s is in trace %x", args[0], trace)
+		ts.Fatalf("%s is in trace %x", args[0], trace)
 	}
 	of := slices.DeleteFunc(slices.Clone(c.spans), func(s *spans.Span) bool { return string(s.TraceId) != string(trace) })
 	slices.SortStableFunc(of, func(a, b *spans.Span) int { return cmp.Compare(a.StartTimeUnixNano, b.StartTimeUnixNano) })
@@ -90,7 +90,7 @@ func cmdSpans(ts *testscript.TestScript, neg bool, args []string) {
 func shown(s *spans.Span) string {
 	var b strings.Builder
 	all := attributes(s)
-	for _, key := range []string{"towpath.profile", "towpath.attempt", "towpath.node", "http.request.method", "http.response.status_code", "towpath.retry_of", "towpath.status"} {
+	for _, key := range []string{"towpath.profile", "towpath.daemon", "towpath.attempt", "towpath.node", "http.request.method", "http.response.status_code", "towpath.retry_of", "towpath.status"} {
 		if value, ok := all[key]; ok {
 			_, short, _ := strings.Cut(key, ".")
 			fmt.Fprintf(&b, " %s=%s", short, value)
