@@ -41,7 +41,7 @@
 //	drop_to_served_cold_ms        a file gets its name in the plugins folder, until its node serves it; everywhere: until another
 //	                              node does. Baseline: an engine that loads it from nothing
 //	drop_to_served_cached_ms      the same for a module that the node has compiled before
-//	…_while_replaced_…            turns of a plugin whose file is replaced four times a second. Baseline: left alone
+//	…_while_replaced_…            turns of a plugin whose file is replaced every second. Baseline: left alone
 //	over_budget_…_ms              a turn that never ends by itself, beyond its limit of wall time, which is the baseline
 //	…_beside_flood_…              other turns on that node meanwhile. Baseline: the same turns alone
 //	rss_of_20_profiles_mb         resident memory of a node with 20 profiles, each a module of its own that has run two turns, beyond
