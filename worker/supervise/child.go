@@ -24,6 +24,8 @@ var (
 	ErrGuard = errors.New("supervise: the child's guard is gone")
 	// ErrGone says that nobody reads the child's standard input any more.
 	ErrGone = errors.New("supervise: the child takes no input")
+
+	errUnheard = errors.New("its guard takes no order")
 )
 
 // Spec says what to start. There is no shell in between.
@@ -45,6 +47,7 @@ type Child struct {
 
 	stdin   *os.File
 	letters *os.File
+	reports *os.File
 	guard   *exec.Cmd
 	remove  string // a private directory
 	grace   time.Duration
@@ -59,43 +62,47 @@ type Child struct {
 // Start starts a command under a guard and returns when it runs. ctx is for starting only. The program must call
 // GuardMain first in main.
 func Start(ctx context.Context, s Spec) (*Child, error) {
-	c, err := start(ctx, s)
+	c, err := start(ctx, s, nil)
 	if err != nil {
 		return nil, fmt.Errorf("supervise: start %s: %w", s.Path, err)
 	}
 	return c, nil
 }
 
-func start(ctx context.Context, s Spec) (*Child, error) {
-	if err := supported(); err != nil {
-		return nil, err
-	}
-	c := &Child{grace: s.Grace, killed: make(chan struct{}), done: make(chan struct{})}
-	if s.Dir == "" {
-		dir, err := os.MkdirTemp("", "towpath-child-")
-		if err != nil {
+// start starts a command under the guard of c, or under a new one when that is nil.
+func start(ctx context.Context, s Spec, c *Child) (_ *Child, err error) {
+	if c == nil {
+		if c, err = raise(s.Stdout, s.Stderr); err != nil {
 			return nil, err
 		}
-		s.Dir, c.remove = dir, dir
+	}
+	c.grace = s.Grace
+	if s.Dir == "" {
+		if s.Dir, err = os.MkdirTemp("", "towpath-child-"); err != nil {
+			c.discard()
+			return nil, err
+		}
+		c.remove = s.Dir
 	}
 	if s.Env == nil {
 		s.Env = environment(s.Path, s.Dir)
 	}
-	reports, err := c.spawn(s.Stdout, s.Stderr)
-	if err != nil {
-		c.clean()
-		return nil, err
-	}
-	said := json.NewDecoder(reports)
-	err = c.instruct(ctx, reports, said, order{Path: s.Path, Argv: append([]string{s.Path}, s.Args...), Dir: s.Dir, Env: s.Env,
+	said := json.NewDecoder(c.reports)
+	err = c.instruct(ctx, said, order{Path: s.Path, Argv: append([]string{s.Path}, s.Args...), Dir: s.Dir, Env: s.Env,
 		Until: clock() + s.Feed, Grace: s.Grace, Remove: c.remove != ""})
-	go c.attend(reports, said)
 	if err != nil {
-		c.Kill()
-		<-c.done
+		c.discard()
 		return nil, err
 	}
+	go c.attend(said)
 	return c, nil
+}
+
+// discard ends a child that nobody is to have.
+func (c *Child) discard() {
+	go c.attend(json.NewDecoder(c.reports))
+	c.Kill()
+	<-c.done
 }
 
 // environment is all that a child is told of this machine.
@@ -103,8 +110,12 @@ func environment(path, dir string) []string {
 	return []string{"PATH=" + filepath.Dir(path) + ":/usr/local/bin:/usr/bin:/bin", "HOME=" + dir, "TMPDIR=" + dir, "LANG=C.UTF-8"}
 }
 
-// spawn starts the guard and returns the pipe of its reports.
-func (c *Child) spawn(stdout, stderr *os.File) (reports *os.File, err error) {
+// raise starts a guard, which waits for its order. A nil file is a pipe to the Child.
+func raise(stdout, stderr *os.File) (_ *Child, err error) {
+	if err := supported(); err != nil {
+		return nil, err
+	}
+	c := &Child{killed: make(chan struct{}), done: make(chan struct{})}
 	var ours, theirs []*os.File
 	defer func() {
 		for _, f := range theirs {
@@ -144,21 +155,23 @@ func (c *Child) spawn(stdout, stderr *os.File) (reports *os.File, err error) {
 	out, errs := &output{file: ours[1], killed: c.killed}, &output{file: ours[2], killed: c.killed}
 	go out.drop(c.done)
 	go errs.drop(c.done)
-	c.stdin, c.Stdout, c.Stderr, c.letters = ours[0], out, errs, ours[lettersFD]
-	return ours[reportFD], nil
+	c.stdin, c.Stdout, c.Stderr, c.letters, c.reports = ours[0], out, errs, ours[lettersFD], ours[reportFD]
+	return c, nil
 }
 
 // instruct hands the guard its order and waits until the command runs.
-func (c *Child) instruct(ctx context.Context, reports *os.File, said *json.Decoder, o order) error {
+func (c *Child) instruct(ctx context.Context, said *json.Decoder, o order) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, startPatience, fmt.Errorf("its guard did not start within %v", startPatience))
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() {
 		c.letters.SetWriteDeadline(past)
-		reports.SetReadDeadline(past)
+		c.reports.SetReadDeadline(past)
 	})
 	var s started
 	err := json.NewEncoder(c.letters).Encode(o)
-	if err == nil {
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errUnheard, err)
+	} else {
 		err = said.Decode(&s)
 	}
 	switch {
@@ -177,9 +190,9 @@ func (c *Child) instruct(ctx context.Context, reports *os.File, said *json.Decod
 var past = time.Unix(1, 0)
 
 // attend waits for the guard's report and for the guard's end.
-func (c *Child) attend(reports *os.File, said *json.Decoder) {
+func (c *Child) attend(said *json.Decoder) {
 	defer close(c.done)
-	defer reports.Close()
+	defer c.reports.Close()
 	ended := make(chan struct{})
 	watched := make(chan struct{})
 	go func() {
@@ -197,13 +210,13 @@ func (c *Child) attend(reports *os.File, said *json.Decoder) {
 		case <-ended:
 		}
 	}()
-	reports.SetReadDeadline(time.Time{})
+	c.reports.SetReadDeadline(time.Time{})
 	var r report
 	err := said.Decode(&r)
 	whole := err == nil && r.Exit != nil
 	if whole {
 		c.exit = *r.Exit
-		io.Copy(io.Discard, reports) // until the guard has ended
+		io.Copy(io.Discard, c.reports) // until the guard has ended
 	} else {
 		// It is dead, or as good as dead: what is left in its session is ours. Its number is taken until Wait.
 		c.guard.Process.Kill()

@@ -10,7 +10,8 @@
 //	       └───────────────── standard input, output, error: pipes ───────────────────────┘
 //
 // The guard forwards nothing: the command holds the far ends of the worker's pipes, so a worker that does not read
-// stops the command, and none of the output passes through the guard.
+// stops the command, and none of the output passes through the guard. A node that has started one child keeps a guard
+// ready for the next, see Guards; it has no order yet, and ends with its worker like any other.
 //
 // # Invariants
 //

@@ -47,6 +47,7 @@ func leaseMargin(ttl time.Duration) time.Duration { return min(2*time.Second, tt
 // brood is the children of all turns of a node. They are fed when the leases are renewed: nobody takes a turn over
 // while a child of it runs.
 type brood struct {
+	guards  supervise.Guards
 	mu      sync.Mutex
 	renewed time.Time // when the last renewal that succeeded was asked for
 	members map[*supervise.Child]*execution
@@ -74,7 +75,7 @@ func (b *brood) raise(ctx context.Context, x *execution, c Command) (*supervise.
 			return nil, err
 		}
 	}
-	child, err := supervise.Start(ctx, supervise.Spec{Path: c.Path, Args: c.Args, Dir: dir, Feed: feed, Grace: leaseMargin(x.runner.TTL) / 2})
+	child, err := b.guards.Start(ctx, supervise.Spec{Path: c.Path, Args: c.Args, Dir: dir, Feed: feed, Grace: leaseMargin(x.runner.TTL) / 2})
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,7 @@
 //   - The events of a turn are stored in the order in which its guest emitted them; what is left at its end is stored
 //     in the commit that ends it.
 //   - Claims that come together share a transaction, and so do ends (store.Group). Each means what it would mean alone.
+//   - An event after a pause is stored at once, so that its reader need not wait; else everything within 50 ms is one commit.
 //   - An input counts as applied in the commit that holds what the guest emitted before it asked for the next one.
 //   - The guest's clock moves when the guest observes something, and a microsecond for each reading; its random
 //     stream is the turn's own. Neither depends on the machine.

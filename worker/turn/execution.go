@@ -166,7 +166,7 @@ func (x *execution) sync(ctx context.Context) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	upto := x.n
-	x.runner.flusher.dirty(x, true)
+	x.runner.flusher.dirty(x, atOnce)
 	return x.settle(ctx, func() bool { return x.stored >= upto })
 }
 

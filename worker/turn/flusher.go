@@ -12,8 +12,18 @@ import (
 )
 
 const (
-	flushEvery = 50 * time.Millisecond // from a turn's first unflushed event to the commit that stores it
+	flushEvery = 50 * time.Millisecond // from a turn's first unflushed entry to the commit that stores it
+	flushSoon  = 2 * time.Millisecond  // the same for an event after a pause: what is emitted beside it goes along
 	flushBytes = 64 << 10              // of one turn: flush at once
+)
+
+// haste is how soon something must be stored.
+type haste int
+
+const (
+	later  haste = iota // with whatever comes within flushEvery
+	soon                // somebody reads it
+	atOnce              // somebody waits for the commit
 )
 
 // flusher stores the events of all the node's turns in shared commits, one at a time. A turn whose lease is not ours
@@ -24,20 +34,25 @@ type flusher struct {
 	mu     sync.Mutex
 	due    map[*execution]struct{}
 	wake   chan struct{} // something is due
+	spoken chan struct{} // an event is
 	urgent chan struct{} // something is due at once
+	told   time.Time     // when the last commit that held events came back; run's own
 }
 
 func newFlusher(r *Runner) *flusher {
-	return &flusher{runner: r, due: map[*execution]struct{}{}, wake: make(chan struct{}, 1), urgent: make(chan struct{}, 1)}
+	return &flusher{runner: r, due: map[*execution]struct{}{}, wake: make(chan struct{}, 1), spoken: make(chan struct{}, 1), urgent: make(chan struct{}, 1)}
 }
 
 // dirty says that an execution has something to store.
-func (f *flusher) dirty(x *execution, now bool) {
+func (f *flusher) dirty(x *execution, h haste) {
 	f.mu.Lock()
 	f.due[x] = struct{}{}
 	f.mu.Unlock()
 	signal(f.wake)
-	if now {
+	switch h {
+	case soon:
+		signal(f.spoken)
+	case atOnce:
 		signal(f.urgent)
 	}
 }
@@ -57,18 +72,42 @@ func (f *flusher) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		t := time.NewTimer(flushEvery)
+		if f.gather(ctx); ctx.Err() != nil {
+			return
+		}
+		f.flush(ctx)
+	}
+}
+
+// gather returns when what is due must be stored.
+func (f *flusher) gather(ctx context.Context) {
+	due := time.Now().Add(flushEvery)
+	t := time.NewTimer(flushEvery)
+	defer t.Stop()
+	select {
+	case <-f.spoken: // what is emitted after it hastens nothing more
+		t.Reset(time.Until(hastened(due, time.Now(), f.told)))
 		select {
 		case <-t.C:
 		case <-f.urgent:
 		case <-ctx.Done():
 		}
-		t.Stop()
-		if ctx.Err() != nil {
-			return
-		}
-		f.flush(ctx)
+	case <-t.C:
+	case <-f.urgent:
+	case <-ctx.Done():
 	}
+}
+
+// hastened is when an event of now is stored, with what was due anyway: soon, but not twice within flushEvery.
+func hastened(due, now, told time.Time) time.Time {
+	at := now.Add(flushSoon)
+	if again := told.Add(flushEvery); again.After(at) {
+		at = again
+	}
+	if due.Before(at) {
+		return due
+	}
+	return at
 }
 
 // flush stores everything that is due now.
@@ -77,6 +116,10 @@ func (f *flusher) flush(ctx context.Context) {
 	due := f.due
 	f.due = map[*execution]struct{}{}
 	f.mu.Unlock()
+	select {
+	case <-f.spoken: // it is among what is due
+	default:
+	}
 	var turns []*execution
 	var batches []store.Batch
 	for x := range due {
@@ -95,6 +138,9 @@ func (f *flusher) flush(ctx context.Context) {
 		x.fault(AtAppended, 0)
 	}
 	for i, x := range turns {
+		if len(batches[i].Types) > 0 {
+			f.told = time.Now()
+		}
 		if err != nil && store.Rejected(err) {
 			f.alone(ctx, x, batches[i])
 			continue
@@ -214,9 +260,20 @@ func (x *execution) landed(err error) {
 		x.cancel(err)
 	}
 	if !x.batch.Empty() {
-		x.runner.flusher.dirty(x, x.size >= flushBytes)
+		x.runner.flusher.dirty(x, x.haste())
 	}
 	x.settled.Broadcast()
+}
+
+// haste is, with mu held, how soon the batch must be stored.
+func (x *execution) haste() haste {
+	switch {
+	case x.size >= flushBytes:
+		return atOnce
+	case len(x.batch.Types) > 0:
+		return soon
+	}
+	return later
 }
 
 // numbered notes, with mu held, what a commit stored. The events of one commit have consecutive numbers.

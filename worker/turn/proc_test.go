@@ -334,6 +334,28 @@ func TestADeafChildHoldsItsGuestOnlySoLong(t *testing.T) {
 	}
 }
 
+// The first write into a pipe that nobody reads is dropped, as one that came a moment sooner would be; the next is refused.
+func TestAChildThatClosesItsInput(t *testing.T) {
+	b := children(t, map[string]string{"shut": `exec <&-; echo shut; exec sleep 1000`})
+	p := b.run(func(ctx context.Context, h hostabi.Host) error {
+		handle := procOpen(ctx, t, h, `{"name":"shut"}`)
+		if r, err := h.Wait(ctx, handle, -1); err != nil || string(r.Payload) != "shut" {
+			t.Fatalf("record %v, %v", r, err)
+		}
+		if err := h.ProcWrite(ctx, handle, []byte("one")); err != nil {
+			t.Errorf("the first write: %v", err)
+		}
+		refusedWith(t, "the second write", h.ProcWrite(ctx, handle, []byte("two")), hostabi.EIO)
+		if err := h.Close(ctx, handle); err != nil {
+			t.Errorf("close: %v", err)
+		}
+		return finish(ctx, h)
+	})
+	if p.Status != "completed" {
+		t.Errorf("%s %s", p.Status, p.Outcome)
+	}
+}
+
 // A session whose files are above its quota starts no child, and the guest hears why.
 func TestAChildWithoutRoomDoesNotStart(t *testing.T) {
 	for want, err := range map[string]error{"failed EQUOTA": hostabi.Errorf(hostabi.EQUOTA, "the files are above the quota"), "failed EIO": errors.New("the disk is gone")} {
@@ -419,6 +441,7 @@ func TestAChildIsFedByRenewals(t *testing.T) {
 	}
 	cancel()
 	<-done
+	hungry.brood.guards.Close()
 
 	ctx, cancel = context.WithCancel(t.Context())
 	config.TTL = 3 * time.Second

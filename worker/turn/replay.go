@@ -227,7 +227,7 @@ func (x *execution) record(e entry, event *event) error {
 	if event != nil {
 		x.say(*event)
 	}
-	x.runner.flusher.dirty(x, x.size >= flushBytes)
+	x.runner.flusher.dirty(x, x.haste())
 	return nil
 }
 

@@ -122,6 +122,7 @@ func New(c Config) *Runner {
 // Run flushes events, renews leases and listens for what clients say, until ctx ends. End it after the last Handle
 // has returned.
 func (r *Runner) Run(ctx context.Context) {
+	defer r.brood.guards.Close()
 	var group sync.WaitGroup
 	group.Go(func() { r.flusher.run(ctx) })
 	group.Go(func() { r.renew(ctx) })

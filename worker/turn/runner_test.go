@@ -419,6 +419,9 @@ func TestWhoLostTheLeaseWritesNothing(t *testing.T) {
 	running, taken := make(chan struct{}), make(chan struct{})
 	b.guest = func(ctx context.Context, h hostabi.Host) error {
 		emit(ctx, t, h, "mine")
+		if err := h.(*execution).sync(ctx); err != nil { // a flush that is on its way would renew the lease
+			return err
+		}
 		close(running)
 		<-taken
 		emit(ctx, t, h, "zombie")
@@ -433,7 +436,11 @@ func TestWhoLostTheLeaseWritesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := b.node("other")
-	b.guest = func(ctx context.Context, h hostabi.Host) error { emit(ctx, t, h, "theirs"); return finish(ctx, h) }
+	b.guest = func(ctx context.Context, h hostabi.Host) error {
+		emit(ctx, t, h, "mine")
+		emit(ctx, t, h, "theirs")
+		return finish(ctx, h)
+	}
 	if err := b.work(t.Context(), other, id); err != nil {
 		t.Fatal(err)
 	}

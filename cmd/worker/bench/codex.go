@@ -14,11 +14,16 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/towpath/towpath/store"
 )
 
 // codexTurns is how many turns each side makes, after one that fills caches.
-const codexTurns = 10
+const codexTurns = 15
+
+// codexPause is between two turns of either side, so that none pays for what the one before has left to do.
+const codexPause = time.Second
 
 // codexAdded measures what we add to the time to the first piece of an answer of codex.
 func codexAdded(ctx context.Context, o Options, s *server, emit func(Row)) (err error) {
@@ -36,12 +41,20 @@ func codexAdded(ctx context.Context, o Options, s *server, emit func(Row)) (err 
 	provider := httptest.NewServer(http.HandlerFunc(respond))
 	defer provider.Close()
 	defer provider.CloseClientConnections()
+	// A reader's connection is used up by its listening; who submits keeps one that is warm, as a client does.
+	readers, err := store.Open(ctx, n.dsn, false)
+	if err != nil {
+		return err
+	}
+	defer readers.Close()
 	var ours, byHand []float64
 	for i := range codexTurns + 1 {
-		a, err := n.firstAnswer(ctx)
+		time.Sleep(codexPause)
+		a, err := n.firstAnswer(ctx, readers)
 		if err != nil {
 			return fmt.Errorf("a turn of codex: %w", err)
 		}
+		time.Sleep(codexPause)
 		b, err := firstByHand(ctx, o.Codex, provider.URL+"/v1")
 		if err != nil {
 			return fmt.Errorf("codex by hand: %w", err)
@@ -82,14 +95,14 @@ model = "bench"
 `
 
 // firstAnswer is how long after its submission a turn's first piece is with a reader, in milliseconds.
-func (n *paced) firstAnswer(ctx context.Context) (ms float64, err error) {
+func (n *paced) firstAnswer(ctx context.Context, readers *pgxpool.Pool) (ms float64, err error) {
 	began := time.Now()
 	ids, err := n.submit(ctx, 1)
 	if err != nil {
 		return 0, err
 	}
 	said := false
-	err = store.New(n.pool).Follow(ctx, ids[0], 0, time.Second, true, func(e store.Event) error {
+	err = store.New(readers).Follow(ctx, ids[0], 0, time.Second, true, func(e store.Event) error {
 		if e.Type == "message.delta" && !said {
 			said, ms = true, sinceMS(began)
 		}

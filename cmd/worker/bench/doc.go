@@ -23,7 +23,8 @@
 //	streams_200_lag_p99_ms, p50   200 streams of 20 chunks a second: a chunk sent by the provider, until a reader that
 //	                              follows the turn has it
 //	codex_first_answer_ms         a turn of codex is submitted, until a reader has the first piece of its answer; the median.
-//	                              Baseline: the same program driven by hand, from its start, in turns with ours
+//	                              Baseline: the same program driven by hand, from its start, in turns with ours,
+//	                              a second apart
 //	codex_added_first_answer_ms   the difference of the two
 //
 //	suite daemons: 1,000 on one node, 500 asked by URL and 100 by a command every 5 s; each is asked in time and found well
