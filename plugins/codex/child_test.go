@@ -15,7 +15,8 @@ import (
 	"github.com/towpath/towpath/hostabi/guest/jsonrpc"
 )
 
-// fake is a child that plays codex by a script: what it says to each method. A line "exit N" ends it.
+// fake is a child that plays codex by a script: what it says to each method. A line "exit N" ends it, one "shut" closes its
+// standard input.
 type fake map[string][]string
 
 const (
@@ -25,6 +26,7 @@ const (
 	delta   = `{"method":"item/agentMessage/delta","params":{"threadId":"t1","turnId":"u1","itemId":"m1","delta":"half"}}`
 	message = `{"method":"item/completed","params":{"threadId":"t1","turnId":"u1","item":{"type":"agentMessage","id":"m1","text":"whole"}}}`
 	ended   = `{"method":"turn/completed","params":{"threadId":"t1","turn":{"id":"u1","status":"completed","items":[]}}}`
+	ask     = `{"id":0,"method":"attestation/generate","params":{}}`
 	clean   = `{"id":%s,"result":{}}`
 	file    = `{"id":%s,"result":{"dataBase64":"eA=="}}`
 )
@@ -54,6 +56,10 @@ func (f fake) play(c *guesttest.Child) {
 			continue
 		}
 		for _, said := range f[m.Method] {
+			if said == "shut" {
+				c.CloseStdin()
+				continue
+			}
 			var status int
 			if n, _ := fmt.Sscanf(said, "exit %d", &status); n == 1 {
 				c.Exit(status)
@@ -72,33 +78,38 @@ func TestAChildThatIsNoGoodCodex(t *testing.T) {
 		kind guest.Kind // "": the turn completes
 		says string
 	}{
-		"a good one":                      {good(nil), "", ""},
-		"it warns on its output":          {good(fake{"initialize": {"warning: x", "", "[1]", hello}}), "", ""},
-		"a line of 10 MB that is none":    {good(fake{"initialize": {long, hello}}), "", ""},
-		"a delta of 10 MB":                {good(fake{"turn/start": {begun, strings.Replace(delta, "half", long, 1), message, ended}}), "", ""},
-		"a line that never ends":          {good(fake{"turn/start": {begun, long + long}}), guest.KindProtocol, "line too long"},
-		"it prints something else":        {good(fake{"initialize": strings.Split(strings.Repeat("hello\n", 200), "\n")}), guest.KindProtocol, "does not speak"},
-		"it never answers":                {fake{}, guest.KindStalled, "within 30s"},
-		"it never opens the thread":       {good(fake{"thread/start": nil}), guest.KindStalled, "within 30s"},
-		"it never begins the turn":        {good(fake{"turn/start": nil}), guest.KindStalled, "said nothing for 10m"},
-		"it falls silent":                 {good(fake{"turn/start": {begun, delta}}), guest.KindStalled, "said nothing for 10m"},
-		"it ends at once":                 {fake{"initialize": {"exit 1"}}, guest.KindNetwork, "exit status 1"},
-		"it ends on the way":              {good(fake{"turn/start": {begun, delta, "exit 0"}}), guest.KindNetwork, "exit status 0"},
-		"it ends before the file is read": {good(fake{"fs/readFile": {"exit 3"}}), guest.KindNetwork, "exit status 3"},
-		"it is another version":           {good(fake{"initialize": {strings.Replace(hello, "0.169.0", "0.170.0", 1)}}), guest.KindInvalid, "npm install @openai/codex@0.169.0"},
-		"it refuses the thread":           {good(fake{"thread/start": {`{"id":%s,"error":{"code":-32600,"message":"no such model"}}`}}), guest.KindProtocol, "no such model"},
-		"it refuses the turn":             {good(fake{"turn/start": {`{"id":%s,"error":{"code":-32600,"message":"too long"}}`}}), guest.KindInvalid, "too long"},
-		"it answers what nobody asked":    {good(fake{"initialize": {`{"id":99,"result":{}}`, hello}}), "", ""},
-		"it keeps the thread elsewhere":   {good(fake{"thread/start": {strings.Replace(thread, "/home/.codex/", "/etc/", 1)}}), guest.KindProtocol, "/etc/"},
-		"its response is malformed":       {good(fake{"thread/start": {`{"id":%s,"result":[]}`}}), guest.KindInternal, "thread/start"},
-		"its notification is malformed":   {good(fake{"turn/start": {begun, `{"method":"item/started","params":[]}`}}), guest.KindProtocol, "item/started"},
-		"it fails without a reason":       {good(fake{"turn/start": {begun, strings.Replace(ended, "completed\",\"items", "failed\",\"items", 1)}}), guest.KindProtocol, "does not say why"},
-		"it ends the turn in its own way": {good(fake{"turn/start": {begun, strings.Replace(ended, "completed\",\"items", "melted\",\"items", 1)}}), guest.KindProtocol, "melted"},
-		"it asks for what nobody knows":   {good(fake{"turn/start": {begun, `{"id":0,"method":"attestation/generate","params":{}}`, message, ended}}), "", ""},
-		"another thread says something":   {good(fake{"turn/start": {begun, strings.Replace(ended, "t1", "t2", 1), message, ended}}), "", ""},
-		"the end of another turn comes":   {good(fake{"turn/start": {begun, strings.Replace(ended, "u1", "u0", 1), message, ended}}), "", ""},
-		"it does not listen to the end":   {good(fake{"EOF": nil}), "", ""},
-		"its word for the error is new":   {good(fake{"turn/start": {begun, `{"method":"turn/completed","params":{"threadId":"t1","turn":{"id":"u1","status":"failed","items":[],"error":{"message":"what","codexErrorInfo":{"novel":{"x":1}},"additionalDetails":null}}}}`}}), guest.KindOverloaded, "what"},
+		"a good one":                        {good(nil), "", ""},
+		"it warns on its output":            {good(fake{"initialize": {"warning: x", "", "[1]", hello}}), "", ""},
+		"a line of 10 MB that is none":      {good(fake{"initialize": {long, hello}}), "", ""},
+		"a delta of 10 MB":                  {good(fake{"turn/start": {begun, strings.Replace(delta, "half", long, 1), message, ended}}), "", ""},
+		"a line that never ends":            {good(fake{"turn/start": {begun, long + long}}), guest.KindProtocol, "line too long"},
+		"it prints something else":          {good(fake{"initialize": strings.Split(strings.Repeat("hello\n", 200), "\n")}), guest.KindProtocol, "does not speak"},
+		"it never answers":                  {fake{}, guest.KindStalled, "within 30s"},
+		"it never opens the thread":         {good(fake{"thread/start": nil}), guest.KindStalled, "within 30s"},
+		"it never begins the turn":          {good(fake{"turn/start": nil}), guest.KindStalled, "said nothing for 10m"},
+		"it falls silent":                   {good(fake{"turn/start": {begun, delta}}), guest.KindStalled, "said nothing for 10m"},
+		"it ends at once":                   {fake{"initialize": {"exit 1"}}, guest.KindNetwork, "exit status 1"},
+		"it ends on the way":                {good(fake{"turn/start": {begun, delta, "exit 0"}}), guest.KindNetwork, "exit status 0"},
+		"it ends before the file is read":   {good(fake{"fs/readFile": {"exit 3"}}), guest.KindNetwork, "exit status 3"},
+		"it shuts its input, and is silent": {good(fake{"thread/start": {"shut", thread}}), guest.KindStalled, "said nothing for 10m"},
+		"it shuts its input, and goes on":   {good(fake{"turn/start": {"shut", begun, delta, message, ended}}), guest.KindStalled, "within 30s"},
+		"it shuts its input, and ends":      {good(fake{"turn/start": {"shut", begun, delta, "exit 0"}}), guest.KindNetwork, "exit status 0"},
+		"it shuts its input, and asks":      {good(fake{"turn/start": {"shut", begun, ask, ask, message, ended}}), guest.KindNetwork, "takes no input"},
+		"it does not hand over the thread":  {good(fake{"fs/readFile": nil}), guest.KindStalled, "within 30s"},
+		"it is another version":             {good(fake{"initialize": {strings.Replace(hello, "0.169.0", "0.170.0", 1)}}), guest.KindInvalid, "npm install @openai/codex@0.169.0"},
+		"it refuses the thread":             {good(fake{"thread/start": {`{"id":%s,"error":{"code":-32600,"message":"no such model"}}`}}), guest.KindProtocol, "no such model"},
+		"it refuses the turn":               {good(fake{"turn/start": {`{"id":%s,"error":{"code":-32600,"message":"too long"}}`}}), guest.KindInvalid, "too long"},
+		"it answers what nobody asked":      {good(fake{"initialize": {`{"id":99,"result":{}}`, hello}}), "", ""},
+		"it keeps the thread elsewhere":     {good(fake{"thread/start": {strings.Replace(thread, "/home/.codex/", "/etc/", 1)}}), guest.KindProtocol, "/etc/"},
+		"its response is malformed":         {good(fake{"thread/start": {`{"id":%s,"result":[]}`}}), guest.KindInternal, "thread/start"},
+		"its notification is malformed":     {good(fake{"turn/start": {begun, `{"method":"item/started","params":[]}`}}), guest.KindProtocol, "item/started"},
+		"it fails without a reason":         {good(fake{"turn/start": {begun, strings.Replace(ended, "completed\",\"items", "failed\",\"items", 1)}}), guest.KindProtocol, "does not say why"},
+		"it ends the turn in its own way":   {good(fake{"turn/start": {begun, strings.Replace(ended, "completed\",\"items", "melted\",\"items", 1)}}), guest.KindProtocol, "melted"},
+		"it asks for what nobody knows":     {good(fake{"turn/start": {begun, ask, message, ended}}), "", ""},
+		"another thread says something":     {good(fake{"turn/start": {begun, strings.Replace(ended, "t1", "t2", 1), message, ended}}), "", ""},
+		"the end of another turn comes":     {good(fake{"turn/start": {begun, strings.Replace(ended, "u1", "u0", 1), message, ended}}), "", ""},
+		"it does not listen to the end":     {good(fake{"EOF": nil}), "", ""},
+		"its word for the error is new":     {good(fake{"turn/start": {begun, `{"method":"turn/completed","params":{"threadId":"t1","turn":{"id":"u1","status":"failed","items":[],"error":{"message":"what","codexErrorInfo":{"novel":{"x":1}},"additionalDetails":null}}}}`}}), guest.KindOverloaded, "what"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -64,7 +64,7 @@ func (c *conversation) attempt(ctx context.Context) error {
 		}
 		late := c.box.takeSteers()
 		if len(late) == 0 || end.Status != "completed" || ctx.Err() != nil {
-			return c.settle(ctx, life, s, end)
+			return c.settle(ctx, life, kill, s, end)
 		}
 		for _, text := range late {
 			c.words = append(c.words, text)
@@ -106,9 +106,17 @@ func (c *conversation) converse(ctx, life context.Context, kill context.CancelCa
 }
 
 // settle ends our turn as codex's ended.
-func (c *conversation) settle(ctx, life context.Context, s *server, end turn) error {
+func (c *conversation) settle(ctx, life context.Context, kill context.CancelCauseFunc, s *server, end turn) error {
+	slow := c.turn.AfterFunc(patience, func() {
+		kill(guest.Fail(guest.KindStalled, "codex has not handed over the thread within %v", patience))
+	})
+	defer slow.Stop()
 	// What the model left running in the background would die with the child; so codex notes it.
-	if err := s.Call(life, "thread/backgroundTerminals/clean", map[string]any{"threadId": c.thread}, nil); err != nil {
+	err := s.Call(life, "thread/backgroundTerminals/clean", map[string]any{"threadId": c.thread}, nil)
+	switch {
+	case life.Err() != nil:
+		return context.Cause(life)
+	case err != nil:
 		c.turn.Log.Warn("background terminals were not cleaned", "error", err)
 	}
 	r, added, err := c.read(life, s)

@@ -52,6 +52,14 @@ func (h *Host) ProcWrite(_ context.Context, handle uint32, p []byte) (err error)
 			err = hostabi.Errorf(hostabi.EBADF, "no child %d with an open standard input", handle)
 			return
 		}
+		switch {
+		case x.stdin.deaf:
+			err = hostabi.Errorf(hostabi.EIO, "the child takes no input")
+			return
+		case x.stdin.shut:
+			x.stdin.deaf = true // the first write into a closed pipe is how the host knows
+			return
+		}
 		x.stdin.closed = len(p) == 0
 		x.stdin.buffer.Write(p)
 		select {
@@ -98,6 +106,15 @@ func (c *Child) Fail(code hostabi.Code, message string) {
 	c.push(hostabi.KindFailed, -int32(code), []byte(message))
 }
 
+// CloseStdin has the child close its standard input. It lives on, and what is written to it is lost.
+func (c *Child) CloseStdin() {
+	c.host.update(func() {
+		if x := c.host.open[c.handle]; x != nil {
+			x.stdin.shut = true
+		}
+	})
+}
+
 // Exit ends the child.
 func (c *Child) Exit(status int) { c.push(hostabi.KindEnd, int32(status), nil) }
 
@@ -110,7 +127,9 @@ type stdin struct {
 	ctx    context.Context
 	host   *Host
 	buffer bytes.Buffer
-	closed bool
+	closed bool // by the plugin
+	shut   bool // by the child
+	deaf   bool // and the host has seen it
 	more   chan struct{}
 }
 
