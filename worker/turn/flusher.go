@@ -36,11 +36,12 @@ type flusher struct {
 	wake   chan struct{} // something is due
 	spoken chan struct{} // an event is
 	urgent chan struct{} // something is due at once
+	soon   time.Duration // flushSoon; a test may have another
 	told   time.Time     // when the last commit that held events came back; run's own
 }
 
 func newFlusher(r *Runner) *flusher {
-	return &flusher{runner: r, due: map[*execution]struct{}{}, wake: make(chan struct{}, 1), spoken: make(chan struct{}, 1), urgent: make(chan struct{}, 1)}
+	return &flusher{runner: r, soon: flushSoon, due: map[*execution]struct{}{}, wake: make(chan struct{}, 1), spoken: make(chan struct{}, 1), urgent: make(chan struct{}, 1)}
 }
 
 // dirty says that an execution has something to store.
@@ -86,7 +87,7 @@ func (f *flusher) gather(ctx context.Context) {
 	defer t.Stop()
 	select {
 	case <-f.spoken: // what is emitted after it hastens nothing more
-		t.Reset(time.Until(hastened(due, time.Now(), f.told)))
+		t.Reset(time.Until(hastened(due, time.Now().Add(f.soon), f.told)))
 		select {
 		case <-t.C:
 		case <-f.urgent:
@@ -98,9 +99,8 @@ func (f *flusher) gather(ctx context.Context) {
 	}
 }
 
-// hastened is when an event of now is stored, with what was due anyway: soon, but not twice within flushEvery.
-func hastened(due, now, told time.Time) time.Time {
-	at := now.Add(flushSoon)
+// hastened is when an event is stored that was to be stored at a time, with what was due anyway: not twice within flushEvery.
+func hastened(due, at, told time.Time) time.Time {
 	if again := told.Add(flushEvery); again.After(at) {
 		at = again
 	}

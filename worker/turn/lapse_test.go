@@ -81,8 +81,11 @@ func TestATakenLeaseStoresNothing(t *testing.T) {
 	b := newBench(t)
 	id := b.submitted("p")
 	b.guest = func(ctx context.Context, h hostabi.Host) error {
-		emit(ctx, t, h, "old")
+		if err := h.(*execution).sync(ctx); err != nil { // so that no flush is on its way
+			return err
+		}
 		b.lapse()
+		emit(ctx, t, h, "old")
 		if err := h.(*execution).sync(ctx); err != nil {
 			return err
 		}
