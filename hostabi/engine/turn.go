@@ -29,6 +29,7 @@ type turn struct {
 	call     string    // the host function that runs now, "" while the guest computes
 	called   bool      // since the last yield
 	lastSeen time.Time // when a yield last found that there had been a call
+	since    time.Time // when it last let others run
 	fuel     int64     // what the counter in the instance does not hold
 	yields   int       // of this turn
 	placed   bool      // it has one of the template's places
@@ -109,12 +110,22 @@ func (t *turn) park(p []byte) uint64 {
 	return t.result(uint32(len(p)), nil)
 }
 
+// quantum is how long a guest that only computes keeps a processor that others wait for. Go's scheduler would give it ten
+// times as much; to let others run wakes a thread, which costs as much as some microseconds of computing.
+const quantum = time.Millisecond
+
 // yield is called by the guest when its counter has run out: it is where a guest that makes no host calls can be
 // stopped, and where Go's scheduler and garbage collector get their turn.
 func (t *turn) yield() {
 	t.leave()
 	t.yields++
-	runtime.Gosched() // or a guest that only computes would keep a processor for as long as Go's scheduler lets it
+	// The clock is read here and not at every call, as a call is far cheaper than a reading.
+	now := time.Now()
+	if now.Sub(t.since) > quantum {
+		runtime.Gosched()
+		now = time.Now()
+		t.since = now
+	}
 	t.stopIfDone()
 	counter := rewrite.Counter(t.instance.counter.Get())
 	if counter.Stack() < 0 {
@@ -126,8 +137,7 @@ func (t *turn) yield() {
 		t.stop(&Trap{Reason: ReasonFuel, Message: fmt.Sprintf("%d units of fuel are spent", t.limits.Fuel)})
 	}
 	t.instance.counter.Set(uint64(counter))
-	// The clock is read here and not at every call, as a call is far cheaper than a reading.
-	if now := time.Now(); t.called {
+	if t.called {
 		t.called, t.lastSeen = false, now
 	} else if now.Sub(t.lastSeen) > t.limits.CallGap {
 		t.stop(&Trap{Reason: ReasonCallGap, Message: fmt.Sprintf("no host call for %v", t.limits.CallGap)})

@@ -122,7 +122,7 @@ func (f *body) flush(p int) {
 // replace drops the original from the last flush up to the reader's place: the caller has appended something else.
 func (f *body) replace() { f.from = f.r.p }
 
-// charge is take for a place that all code after it has passed, or comes by no later.
+// charge is take for all that is pending: what follows begins anew.
 func (f *body) charge() int {
 	f.pending = 0
 	f.charges++

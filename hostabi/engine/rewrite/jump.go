@@ -8,8 +8,9 @@ package rewrite
 //	    local.get 0             br $loop       open still:     br $block
 //	    br_table 0 1 2
 //
-// A jump ahead becomes a branch to the end of the block that it comes to anyhow, which is faster than what it was, and needs
-// no charge. A jump back takes fuel where it stands; so does any other branch to the loop, and its head takes nothing.
+// A jump ahead becomes a branch to the end of the block that it comes to anyhow, which is faster than what it was, and
+// needs no charge. A jump back takes fuel where it stands; so does any other branch to the loop, and its head takes
+// nothing.
 type dispatch struct {
 	local  uint32
 	to     []int   // the block for each value of the local, the last one for those above; 0 is the outermost
