@@ -31,9 +31,10 @@ func ChildMain() {
 // What goes over the child's pipes, each as gob: a letter in, then hello and a reply out.
 type (
 	letter struct {
-		Order order
-		Load  LoadLimits
-		Wasm  []byte
+		Order     order
+		Load      LoadLimits
+		Compilers int
+		Wasm      []byte
 	}
 	hello struct{ Version string }
 	reply struct {
@@ -42,9 +43,20 @@ type (
 	}
 )
 
-// maxCompilers is how many threads of a child compile: somebody waits for the module, and at its priority they take only
-// what running turns leave.
-const maxCompilers = 4
+const (
+	maxCompilers = 4                // threads of a child
+	lately       = 10 * time.Second // for which a turn is taken as a sign of others to come
+)
+
+// compilers is how many threads of a child compile: somebody waits for the module, but turns that are about leave a
+// processor to each other, which the child's low priority alone does not.
+func (e *Engine) compilers() int {
+	n := runtime.GOMAXPROCS(0)
+	if time.Since(time.Unix(0, e.ran.Load())) < lately {
+		n = max(1, n-1)
+	}
+	return min(n, maxCompilers)
+}
 
 func childMain(in io.Reader, out io.Writer) int {
 	enc := gob.NewEncoder(out)
@@ -61,7 +73,7 @@ func childMain(in io.Reader, out io.Writer) int {
 		os.Exit(1)
 	}()
 	var r reply
-	ctx := experimental.WithCompilationWorkers(context.Background(), min(runtime.GOMAXPROCS(0), maxCompilers))
+	ctx := experimental.WithCompilationWorkers(context.Background(), l.Compilers)
 	p, err := l.Order.make(ctx, l.Wasm, l.Load.patience())
 	if err == nil {
 		err = p.write(l.Order.Dir)
@@ -96,7 +108,7 @@ func (e *Engine) makeInChild(ctx context.Context, o order, wasm []byte) (*progra
 	if err != nil {
 		return nil, fmt.Errorf("engine: load in a child: %w", err)
 	}
-	heard := ask(cmd, in, out, letter{o, e.config.Load, wasm})
+	heard := ask(cmd, in, out, letter{o, e.config.Load, e.compilers(), wasm})
 	switch {
 	case heard.err != nil && ctx.Err() != nil:
 		return nil, fmt.Errorf("engine: load: %w", context.Cause(ctx))

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -100,6 +101,7 @@ type Engine struct {
 	temp    string        // directory to remove at Close
 	held    *os.File      // its lock
 	loading chan struct{} // holds a token while a module is loaded
+	ran     atomic.Int64  // when the newest turn began, in nanoseconds of Unix time
 
 	mu      sync.Mutex
 	closed  bool

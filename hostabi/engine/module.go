@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/towpath/towpath/hostabi"
 )
@@ -47,6 +48,7 @@ func (m *Module) Run(ctx context.Context, host hostabi.Host) error {
 	m.turns.Add(1)
 	m.mu.Unlock()
 	defer m.turns.Done()
+	m.engine.ran.Store(time.Now().UnixNano())
 	return m.template.call(ctx, hostabi.ExportTurn, host)
 }
 

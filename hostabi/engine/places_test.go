@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"runtime"
 	"testing"
 )
 
@@ -78,5 +79,26 @@ func TestWaitingForAPlaceEndsWithTheTurn(t *testing.T) {
 	}
 	if n := len(e.places); n != cap(e.places) {
 		t.Errorf("%d of %d places are taken", n, cap(e.places))
+	}
+}
+
+func TestACompilerLeavesAProcessorWhereTurnsRun(t *testing.T) {
+	ctx := context.Background()
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(3))
+	e := open(t, Config{})
+	s := newSmall()
+	m := load(t, e, s.plugin(s.finish()), Limits{})
+	if n := e.compilers(); n != 3 {
+		t.Errorf("%d threads compile on an idle node, want 3", n)
+	}
+	if err := m.Run(ctx, newTestHost("")); err != nil {
+		t.Fatal(err)
+	}
+	if n := e.compilers(); n != 2 {
+		t.Errorf("%d threads compile where turns run, want 2", n)
+	}
+	runtime.GOMAXPROCS(1)
+	if n := e.compilers(); n != 1 {
+		t.Errorf("%d threads compile on one processor, want 1", n)
 	}
 }
