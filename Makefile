@@ -5,6 +5,7 @@ SUITES      ?= turn
 # The commit is stamped into the binary where git can be asked: not in a tarball, nor in a checkout of somebody else's.
 STAMP := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
 WASI  := GOOS=wasip1 GOARCH=wasm CGO_ENABLED=0 go
+ALONE := go run github.com/towpath/towpath/scripts/alone
 
 .PHONY: help demo build test race live fuzz bench soak lint features mutate pooler codex languages clients pages stranger upgrade backup release generate verify check smoke postgres gcc
 
@@ -59,10 +60,10 @@ pooler: postgres ## Run turns and a takeover through a real pgbouncer
 	@scripts/pgbouncer.sh
 	TOWPATH_TEST_POOLER=1 go test -run TestThroughAPooler -timeout 5m ./cmd/worker
 
-codex: postgres ## Run turns with the real codex
+codex: postgres ## Run turns with the real codex, where nothing but loopback can be reached
 	@scripts/codex.sh >/dev/null
-	TOWPATH_TEST_CODEX=1 go test -timeout 10m ./plugins/codex
-	TOWPATH_TEST_CODEX=1 go test -run TestWithCodex -timeout 10m ./cmd/worker
+	TOWPATH_TEST_CODEX=1 go test -exec "$(ALONE)" -timeout 10m ./plugins/codex
+	TOWPATH_TEST_CODEX=1 go test -exec "$(ALONE)" -run TestWithCodex -timeout 10m ./cmd/worker
 	scripts/live.sh --standin
 
 languages: postgres ## Build the plugins in C, Rust and AssemblyScript, and test them with the one in Go
