@@ -9,12 +9,10 @@ import (
 	"strings"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/trace"
-
 	"github.com/towpath/towpath/queue"
 	"github.com/towpath/towpath/store"
 	"github.com/towpath/towpath/worker/supervise"
+	"github.com/towpath/towpath/worker/trace"
 )
 
 // daemonJobs handles the job kinds of daemons. What only the owner of a child can do is wished for in the rows; the job
@@ -111,7 +109,7 @@ func noted(ctx context.Context, a queue.DaemonArgs) func(string, error) error {
 		if err != nil {
 			return answer(err)
 		}
-		trace.SpanFromContext(ctx).SetAttributes(attribute.String("towpath.process", process))
+		trace.Process(ctx, process)
 		return queue.Output(ctx, map[string]string{"daemon": a.Spec, "process_id": process})
 	}
 }

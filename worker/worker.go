@@ -220,7 +220,7 @@ func Run(ctx context.Context, cfg Config) error {
 				watched.Job(d)
 			}
 		},
-		Handlers: traced(cfg.Tracer, cfg.NodeID, daemons.handlers(map[queue.Kind]queue.Handler{
+		Handlers: cfg.Tracer.Jobs(cfg.NodeID, daemons.handlers(map[queue.Kind]queue.Handler{
 			queue.Turn:    func(ctx context.Context, job queue.Job) error { return answer(runner.Handle(ctx, job.ID, job.Args)) },
 			queue.Wake:    func(ctx context.Context, job queue.Job) error { return wake(ctx, db, job.Args) },
 			queue.Sweep:   func(ctx context.Context, _ queue.Job) error { return sweep(ctx, db, cfg.LeaseTTL) },

@@ -1,10 +1,12 @@
-// Package trace records the spans of turns and sends them to a collector, OTLP over HTTP.
+// Package trace records the spans of turns and of other jobs, and sends them to a collector, OTLP over HTTP.
 //
 //	submit ─ traceparent ─▶ options of the turn ─▶ metadata of its River jobs, and spec of each claim
 //	  └── turn, one for each attempt on any node
 //	        ├── claim
 //	        ├── request, proc: what the guest opened
 //	        └── finish
+//
+//	start, stop, restart, health_check, gc, prune, storage, wake: a span for each delivery of such a job
 //
 // # Invariants
 //

@@ -1,4 +1,4 @@
-package worker
+package trace
 
 import (
 	"context"
@@ -6,15 +6,14 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	otel "go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/towpath/towpath/queue"
-	"github.com/towpath/towpath/worker/trace"
 )
 
-// traced makes each delivery of a job a span, named after its kind, but for turns, which make their own, and sweeps, which come
+// Jobs makes each delivery of a job a span, named after its kind, but for turns, which make their own, and sweeps, which come
 // every few seconds and mostly find nothing.
-func traced(t *trace.Tracer, node string, all map[queue.Kind]queue.Handler) map[queue.Kind]queue.Handler {
+func (t *Tracer) Jobs(node string, all map[queue.Kind]queue.Handler) map[queue.Kind]queue.Handler {
 	if t == nil {
 		return all
 	}
@@ -23,7 +22,7 @@ func traced(t *trace.Tracer, node string, all map[queue.Kind]queue.Handler) map[
 			continue
 		}
 		all[kind] = func(ctx context.Context, job queue.Job) error {
-			ctx, span := t.Start(ctx, string(kind), otel.WithSpanKind(otel.SpanKindConsumer), otel.WithAttributes(
+			ctx, span := t.Start(ctx, string(kind), trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(
 				attribute.Int64("towpath.job", job.ID), attribute.String("towpath.node", node)))
 			about(span, job.Args)
 			status := "panicked"
@@ -43,7 +42,7 @@ func traced(t *trace.Tracer, node string, all map[queue.Kind]queue.Handler) map[
 }
 
 // about adds what a job of a daemon names. Args of other kinds have none of it, and malformed ones are the handler's to refuse.
-func about(span otel.Span, args json.RawMessage) {
+func about(span trace.Span, args json.RawMessage) {
 	var a queue.DaemonArgs
 	_ = json.Unmarshal(args, &a)
 	for key, value := range map[string]string{"towpath.daemon": a.Spec, "towpath.session": a.Session, "towpath.process": a.ProcessID} {
@@ -51,4 +50,9 @@ func about(span otel.Span, args json.RawMessage) {
 			span.SetAttributes(attribute.String(key, value))
 		}
 	}
+}
+
+// Process says on the span of ctx which process a job became.
+func Process(ctx context.Context, id string) {
+	trace.SpanFromContext(ctx).SetAttributes(attribute.String("towpath.process", id))
 }
