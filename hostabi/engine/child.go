@@ -161,7 +161,7 @@ func (e *Engine) obituary(state *os.ProcessState, died error, stderr string) err
 	switch status, _ := state.Sys().(syscall.WaitStatus); {
 	case strings.Contains(stderr, "out of memory") || strings.Contains(stderr, "cannot allocate memory"):
 		return tooDear(fmt.Sprintf("takes more than %d MiB of memory", e.config.Load.Memory>>20))
-	case status.Signaled() && cpu >= e.config.Load.CPU-time.Second:
+	case status.Signaled() && cpu >= e.config.Load.CPU*3/4: // the limit counts by ticks of a clock, this time does not
 		return tooDear(fmt.Sprintf("takes more than %v of processor time", e.config.Load.CPU))
 	case status.Signaled():
 		return fmt.Errorf("engine: the loading child was killed by %v", status.Signal())
