@@ -125,7 +125,6 @@ func TestTheServerFailsInTheMiddleOfAFlush(t *testing.T) {
 	for statement, sync := range map[string]bool{"towpath.append(": true, "towpath.finish(": false} {
 		t.Run(statement, func(t *testing.T) {
 			b := newBench(t)
-			b.runner.flusher.soon = flushEvery // so that the end of the turn has something to store
 			spoken, proceed := make(chan struct{}), make(chan struct{})
 			b.guest = func(ctx context.Context, h hostabi.Host) error {
 				emit(ctx, t, h, "a")
