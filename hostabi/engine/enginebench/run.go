@@ -52,7 +52,7 @@ func Run(ctx context.Context, o Options) ([]Row, error) {
 		return nil, fmt.Errorf("enginebench: %w", err)
 	}
 	defer b.engine.Close(context.WithoutCancel(ctx))
-	for _, measure := range []func(context.Context) error{b.small, b.instances, b.calls, b.compute, b.attack, b.idle} {
+	for _, measure := range []func(context.Context) error{b.small, b.instances, b.calls, b.compute, b.idle, b.attack} {
 		if err := measure(ctx); err != nil {
 			return nil, fmt.Errorf("enginebench: %w", err)
 		}
