@@ -49,12 +49,16 @@ func codexAdded(ctx context.Context, o Options, s *server, emit func(Row)) (err 
 	defer readers.Close()
 	var ours, byHand []float64
 	for i := range codexTurns + 1 {
-		time.Sleep(codexPause)
+		if err := pause(ctx, codexPause); err != nil {
+			return err
+		}
 		a, err := n.firstAnswer(ctx, readers)
 		if err != nil {
 			return fmt.Errorf("a turn of codex: %w", err)
 		}
-		time.Sleep(codexPause)
+		if err := pause(ctx, codexPause); err != nil {
+			return err
+		}
 		b, err := firstByHand(ctx, o.Codex, provider.URL+"/v1")
 		if err != nil {
 			return fmt.Errorf("codex by hand: %w", err)
