@@ -13,7 +13,8 @@
 // # Journal and replay
 //
 // Every call of the guest is an entry: a digest of what it asked and what it was told, stored in the commit that stores
-// the events before it. What leaves the node (a request, a child, its input) waits for that commit. A turn that is claimed
+// the events before it. What leaves the node (a request, a child, its input) waits for that commit; a turn that is alone
+// makes it itself, without a hand-over to the flusher. A turn that is claimed
 // again runs from the start in a fresh instance: recorded calls answer from the journal, stored events are not stored
 // again, and the first call that differs ends the turn with its number. A call that was in flight is told as lost; it can be
 // made again only by naming it, which is an event, takes back what was said since, and keeps its Idempotency-Key. A child

@@ -163,11 +163,14 @@ func (x *execution) sync(ctx context.Context) error {
 	if x.runner.NoJournal {
 		return nil
 	}
+	x.runner.flusher.lead(ctx, x)
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	upto := x.n
+	if x.stored >= x.n {
+		return nil
+	}
 	x.runner.flusher.dirty(x, atOnce)
-	return x.settle(ctx, func() bool { return x.stored >= upto })
+	return x.settle(ctx, func() bool { return x.stored >= x.n })
 }
 
 // hear puts what a client said to the turn.

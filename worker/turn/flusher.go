@@ -30,18 +30,21 @@ const (
 // any more loses its own events only; a batch that the server refuses is stored turn by turn, so that only the turn
 // with the bad event ends.
 type flusher struct {
-	runner *Runner
-	mu     sync.Mutex
-	due    map[*execution]struct{}
-	wake   chan struct{} // something is due
-	spoken chan struct{} // an event is
-	urgent chan struct{} // something is due at once
-	soon   time.Duration // flushSoon; a test may have another
-	told   time.Time     // when the last commit that held events came back; run's own
+	runner  *Runner
+	storing sync.Mutex // held from taking batches until it is settled what became of them; taken before any other lock
+	mu      sync.Mutex
+	due     map[*execution]struct{}
+	left    map[*execution]store.Batch // taken by lead, which could not store them
+	told    time.Time                  // when the last commit that held events came back
+	wake    chan struct{}              // something is due
+	spoken  chan struct{}              // an event is
+	urgent  chan struct{}              // something is due at once
+	soon    time.Duration              // flushSoon; a test may have another
 }
 
 func newFlusher(r *Runner) *flusher {
-	return &flusher{runner: r, soon: flushSoon, due: map[*execution]struct{}{}, wake: make(chan struct{}, 1), spoken: make(chan struct{}, 1), urgent: make(chan struct{}, 1)}
+	return &flusher{runner: r, soon: flushSoon, due: map[*execution]struct{}{}, left: map[*execution]store.Batch{},
+		wake: make(chan struct{}, 1), spoken: make(chan struct{}, 1), urgent: make(chan struct{}, 1)}
 }
 
 // dirty says that an execution has something to store.
@@ -87,7 +90,10 @@ func (f *flusher) gather(ctx context.Context) {
 	defer t.Stop()
 	select {
 	case <-f.spoken: // what is emitted after it hastens nothing more
-		t.Reset(time.Until(hastened(due, time.Now().Add(f.soon), f.told)))
+		f.mu.Lock()
+		told := f.told
+		f.mu.Unlock()
+		t.Reset(time.Until(hastened(due, time.Now().Add(f.soon), told)))
 		select {
 		case <-t.C:
 		case <-f.urgent:
@@ -110,11 +116,63 @@ func hastened(due, at, told time.Time) time.Time {
 	return at
 }
 
+// lead stores what one turn has, in the goroutine of its guest, if nobody else has anything: an outside call then waits for
+// its commit and for no other goroutine. What does not succeed at once is left to run, which does not end with the turn.
+func (f *flusher) lead(ctx context.Context, x *execution) {
+	if !f.storing.TryLock() {
+		return
+	}
+	defer f.storing.Unlock()
+	f.mu.Lock()
+	_, due := f.due[x]
+	alone := len(f.left) == 0 && (len(f.due) == 0 || due && len(f.due) == 1)
+	if alone {
+		delete(f.due, x)
+	}
+	f.mu.Unlock()
+	if !alone {
+		return
+	}
+	b, ok := x.take()
+	if !ok {
+		return
+	}
+	x.fault(AtAppend, 0)
+	stored, err := f.runner.Store.Append(ctx, []store.Batch{b})
+	x.fault(AtAppended, 0)
+	last, ours := stored[x.owner.No]
+	if err != nil || !ours {
+		f.mu.Lock()
+		f.left[x] = b
+		f.mu.Unlock()
+		signal(f.wake)
+		signal(f.urgent)
+		return
+	}
+	f.said(b)
+	x.mu.Lock()
+	x.numbered(b, last)
+	x.mu.Unlock()
+	x.landed(nil)
+}
+
+// said notes that the commit of a batch has come back.
+func (f *flusher) said(b store.Batch) {
+	if len(b.Types) == 0 {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.told = time.Now()
+}
+
 // flush stores everything that is due now.
 func (f *flusher) flush(ctx context.Context) {
+	f.storing.Lock()
+	defer f.storing.Unlock()
 	f.mu.Lock()
-	due := f.due
-	f.due = map[*execution]struct{}{}
+	due, left := f.due, f.left
+	f.due, f.left = map[*execution]struct{}{}, map[*execution]store.Batch{}
 	f.mu.Unlock()
 	select {
 	case <-f.spoken: // it is among what is due
@@ -122,6 +180,9 @@ func (f *flusher) flush(ctx context.Context) {
 	}
 	var turns []*execution
 	var batches []store.Batch
+	for x, b := range left {
+		turns, batches = append(turns, x), append(batches, b)
+	}
 	for x := range due {
 		if b, ok := x.take(); ok {
 			turns, batches = append(turns, x), append(batches, b)
@@ -138,9 +199,7 @@ func (f *flusher) flush(ctx context.Context) {
 		x.fault(AtAppended, 0)
 	}
 	for i, x := range turns {
-		if len(batches[i].Types) > 0 {
-			f.told = time.Now()
-		}
+		f.said(batches[i])
 		if err != nil && store.Rejected(err) {
 			f.alone(ctx, x, batches[i])
 			continue

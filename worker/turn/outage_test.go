@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/towpath/towpath/hostabi"
+	"github.com/towpath/towpath/queue"
 	"github.com/towpath/towpath/store"
 )
 
@@ -172,5 +174,61 @@ func TestTheServerFailsInTheMiddleOfAFlush(t *testing.T) {
 			}
 			b.check()
 		})
+	}
+}
+
+// The worker stops while a call waits for its commit: what the turn had said is stored, once, and the next attempt goes on from there.
+func TestAWorkerThatStopsInTheCommitBeforeACallLosesNothing(t *testing.T) {
+	b := newBench(t)
+	stopped, stop := context.WithCancelCause(t.Context())
+	b.runner.Fault = func(p Point) {
+		if p.Name == AtAppend {
+			stop(queue.ErrStopping)
+		}
+	}
+	b.guest = func(ctx context.Context, h hostabi.Host) error {
+		emit(ctx, t, h, "a")
+		if err := h.(*execution).sync(ctx); err != nil {
+			return err
+		}
+		emit(ctx, t, h, "b")
+		return finish(ctx, h)
+	}
+	id := b.submit("")
+	for _, ctx := range []context.Context{stopped, t.Context()} {
+		if p := b.process(id); p.Status != "queued" {
+			t.Fatalf("%s %s", p.Status, p.Outcome)
+		}
+		if err := b.work(ctx, b.runner, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, _ := b.transcript(id); got != "message.delta{\"text\": \"a\"}\nmessage.delta{\"text\": \"b\"}" {
+		t.Errorf("%s\n%s", got, b.log(id))
+	}
+	if p := b.process(id); p.Status != "completed" {
+		t.Errorf("%s %s", p.Status, p.Outcome)
+	}
+	b.check()
+}
+
+// An outside call of the only turn waits for its commit, and for no goroutine that makes it.
+func TestALoneTurnMakesItsOwnCommit(t *testing.T) {
+	b := newBench(t)
+	var made []string
+	b.runner.Fault = func(p Point) {
+		if p.Name == AtAppend {
+			made = append(made, string(debug.Stack()))
+		}
+	}
+	b.run(func(ctx context.Context, h hostabi.Host) error {
+		emit(ctx, t, h, "a")
+		if err := h.(*execution).sync(ctx); err != nil {
+			return err
+		}
+		return finish(ctx, h)
+	})
+	if len(made) != 1 || !strings.Contains(made[0], "(*execution).sync(") {
+		t.Errorf("%d commits, the first by\n%s", len(made), strings.Join(made, "\n"))
 	}
 }

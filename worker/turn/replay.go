@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/towpath/towpath/hostabi"
@@ -236,10 +238,15 @@ func (x *execution) outside() json.RawMessage {
 	if len(x.streams) == 0 {
 		return json.RawMessage("[]")
 	}
-	calls := []json.RawMessage{}
-	for h := uint32(1); h <= x.opened; h++ {
-		if s := x.streams[h]; s != nil && !s.ended {
-			calls = append(calls, object("handle", h, "method", s.method, "target", s.target))
+	type call struct {
+		Handle uint32 `json:"handle"`
+		Method string `json:"method"`
+		Target string `json:"target"`
+	}
+	calls := make([]call, 0, len(x.streams))
+	for _, h := range slices.Sorted(maps.Keys(x.streams)) {
+		if s := x.streams[h]; !s.ended {
+			calls = append(calls, call{h, s.method, s.target})
 		}
 	}
 	text, err := encode(calls)
