@@ -19,6 +19,7 @@
 //	wake                  lifecycle  {"session"}: see [WakeArgs]
 //	scan_plugins          gc         {}
 //	storage               gc         {"action": create or refresh, "session", …}: towpath.storage_create makes them
+//	login                 lifecycle  {"login_id"}: towpath.login_start makes it
 //
 // A handler gets the args as they are stored: what they mean is decided by SQL alone, so odd args fail in one place,
 // with one message.

@@ -21,6 +21,7 @@ const (
 	Prune       Kind = "prune"
 	ScanPlugins Kind = "scan_plugins"
 	Storage     Kind = "storage"
+	Login       Kind = "login"
 )
 
 // The queues, as --queues names them.
@@ -49,6 +50,7 @@ var traits = []trait{
 	{Prune, Upkeep, 15 * time.Minute},
 	{ScanPlugins, Upkeep, time.Minute},
 	{Storage, Upkeep, 15 * time.Minute},
+	{Login, Lifecycle, time.Minute},
 }
 
 // Kinds lists all job kinds.
@@ -95,6 +97,11 @@ type DaemonArgs struct {
 	Session string `json:"session,omitempty"` // the daemon's owner
 
 	Node string `json:"node,omitempty"`
+}
+
+// LoginArgs are the args of login: towpath.login_start makes them.
+type LoginArgs struct {
+	LoginID string `json:"login_id"`
 }
 
 // WakeArgs are the args of wake: the session that is told which of its processes have ended.

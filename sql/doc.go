@@ -25,7 +25,7 @@
 //	daemon ── spec by name                child   a daemon's operating-system process, on one machine
 //
 //	gate ── what holds back the turns of a profile
-//	task ── task_attempt, task_count      login_flow ── logins under way               runtime_record ── what supervisors run
+//	task ── task_attempt, task_count      login ── login_flow  logins under way        runtime_record ── what supervisors run
 //	credential ── what logins ended with
 //	retention ── how long                 tombstone ── what was pruned                 usage_day ── old usage, summed
 //
@@ -51,6 +51,7 @@
 //	event_type, signal  with the process
 //	completion          with the process, or session_delete
 //	share, wake_target  with the process, or with the session that may address it or is woken
+//	login               sweep, a day after it has ended
 //	login_flow          sweep, when it expires
 //	credential          an operator's credential_drop
 //	runtime_record      runtime_delete, or prune, past the retention of processes, what is not running
@@ -80,7 +81,7 @@
 // that it is part of. Who writes an input of a process has locked the process: poll too. Several processes at once are
 // locked by append and poll alone, by number; the next turn of a session has a higher number than the one before it.
 // A profile's row is locked by those alone that change what it is, and they lock nothing else. So is a credential, by who
-// renews it, while the provider is asked.
+// renews it, while the provider is asked. A login is locked before its flow and its credential.
 // A daemon's runtime record is locked after its process; whoever else changes a record locks nothing else.
 // The renewal of leases locks nothing else. sweep skips what others have locked. prune locks ended processes
 // by number, or sessions, and skips what others have locked too. The end of a River job is the last

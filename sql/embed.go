@@ -14,7 +14,7 @@ import (
 
 // Version counts the published states of the functions: raise it with any change below functions, river or roles.sql.
 // A migration installs functions only when its version is higher than the installed one.
-const Version = 4
+const Version = 5
 
 // MinReader is the oldest Version of a worker that can run on this schema.
 const MinReader = 1

@@ -43,7 +43,9 @@ begin
       ('towpath_client towpath_operator towpath_worker', array['task_create', 'task_attempt', 'task_cancel', 'task_dispatch', 'task_refresh']),
       ('towpath_client towpath_operator towpath_worker towpath_reader', array['task', 'task_list', 'task_changes', 'task_stats', 'task_commander', 'task_read']),
       ('towpath_worker', array['wait_signal', 'login_admit', 'login_poll', 'login_unpoll', 'login_consume', 'login_offer', 'login_release', 'runtime_reconcile',
-                               'credential_put', 'credential_get', 'credential_refuse', 'credential_drop']),
+                               'credential_put', 'credential_get', 'credential_refuse', 'credential_drop', 'login_offered', 'login_note', 'login_done', 'login_end']),
+      -- Whoever logs a profile in decides with whose account everybody's turns ask.
+      ('towpath_operator towpath_worker', array['login_start', 'login_cancel']),
       ('towpath_client towpath_operator towpath_worker', array['runtime_set', 'runtime_update', 'runtime_stop', 'runtime_delete']),
       ('towpath_operator', array['login_release', 'credential_drop', 'runtime_reconcile']),
       ('towpath_client towpath_operator towpath_worker towpath_reader', array['runtime_get', 'runtime_list']),
@@ -79,7 +81,7 @@ begin
              from pg_proc p where p.pronamespace = 'towpath'::regnamespace and p.proname = any(f.names));
     execute format('grant select on towpath.processes, towpath.profiles, towpath.nodes, towpath.sessions, towpath.in_doubt, towpath.approvals, towpath.commands, towpath.usage_by_day, towpath.env_use, towpath.retentions, towpath.daemons to %I', f.role);
     execute format('grant select on towpath.gates to %I', f.role);
-    execute format('grant select on towpath.tasks, towpath.task_heads, towpath.login_flows, towpath.credentials to %I', f.role);
+    execute format('grant select on towpath.tasks, towpath.task_heads, towpath.login_flows, towpath.logins, towpath.credentials to %I', f.role);
     execute format('grant usage on schema :river to %I', f.role);
     if f.role <> 'towpath_client' then
       execute format('grant select on :river.river_job, :river.river_queue to %I', f.role);

@@ -142,6 +142,7 @@ func TestThePlainInsertOfAnEnqueuer(t *testing.T) {
 		`insert into river_job (kind, args) values ('sweep', '{}')`:                                             denied,
 		`insert into river_job (kind, args) values ('gc', '{}')`:                                                denied,
 		`insert into river_job (kind, args) values ('prune', '{}')`:                                             denied,
+		`insert into river_job (kind, args) values ('login', '{"login_id": "l"}')`:                              denied,
 		`insert into river_job (kind, args) values ('scan_plugins', '{}')`:                                      denied,
 		`insert into river_job (kind, args) values ('email', '{}')`:                                             ours,
 		`insert into river_job (kind, args, queue) values ('turn', '{}', 'gc')`:                                 ours,

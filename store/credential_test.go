@@ -175,14 +175,24 @@ func TestADeviceLoginShowsItsCode(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	l := w.logins()
-	w.refused(l.Offer(t.Context(), "d", "https://x/device", "ABCD"), store.ErrNotFound, "no such login flow")
+	offer := func(code, user string) error {
+		_, err := w.pool.Exec(t.Context(), "select towpath.login_offer(key, 'https://x/device', $2) from (select coalesce((select key from towpath.login_flow where target = $1), sha256('none')) as key) f", code, user)
+		return err
+	}
+	if err := offer("codex", "ABCD"); code(err) != "TW404" {
+		t.Errorf("no flow: %v", err)
+	}
 	w.admit(l, device("d"))
-	w.admit(l, device("e"))
-	w.ok(l.Offer(t.Context(), "d", "https://x/device", "ABCD"))
+	other := device("e")
+	other.Target = "another"
+	w.admit(l, other)
+	w.ok(offer("codex", "ABCD"))
 	if got := get[string](w, "select string_agg(coalesce(user_code || ' ' || verification_url, 'none'), ', ' order by user_code) from towpath.login_flows"); got != "ABCD https://x/device, none" {
 		t.Error(got)
 	}
 	_, err := l.Consume(t.Context(), device("d"), "")
 	w.ok(err)
-	w.refused(l.Offer(t.Context(), "d", "https://x/device", "EFGH"), store.ErrConflict, "was consumed")
+	if err := offer("codex", "EFGH"); code(err) != "TW409" {
+		t.Errorf("consumed: %v", err)
+	}
 }

@@ -24,8 +24,8 @@ const (
 	LoginDevice  = "device"  // Code is the device code
 )
 
-// Login names a login flow.
-type Login struct {
+// LoginFlow names a login flow.
+type LoginFlow struct {
 	Kind        string
 	Code        string
 	Target      string // what the credential is for
@@ -34,13 +34,13 @@ type Login struct {
 }
 
 // row is what a secret is bound to: it cannot be moved to another flow.
-func (l Login) row() []byte {
+func (l LoginFlow) row() []byte {
 	return bytes.Join([][]byte{[]byte(l.Kind), []byte(l.Target), []byte(l.Provider), []byte(l.Code)}, []byte{0})
 }
 
 // Admit records that a login has begun, with its secret, such as a PKCE verifier. It is false when that is recorded
 // already, and then stays. ErrLimit: capacity flows are under way. ErrConflict: it was consumed, or is another's.
-func (l *Logins) Admit(ctx context.Context, login Login, secret []byte, ttl time.Duration, capacity int) (bool, error) {
+func (l *Logins) Admit(ctx context.Context, login LoginFlow, secret []byte, ttl time.Duration, capacity int) (bool, error) {
 	return one(ctx, l.store, "admit login", pgx.RowTo[bool], "select towpath.login_admit($1, $2, $3, $4, nullif($5, ''), $6, $7, $8)",
 		login.Kind, l.seal.Name(login.Code), login.Target, login.Provider, login.RedirectURI, l.seal.Seal(secret, login.row()), ttl, capacity)
 }
@@ -58,14 +58,9 @@ type Polled struct {
 func (l *Logins) Poll(ctx context.Context, code, holder string, hold time.Duration) (Polled, error) {
 	p, err := one(ctx, l.store, "poll login", pgx.RowToStructByName[Polled], "select * from towpath.login_poll($1, $2, $3)", l.seal.Name(code), holder, hold)
 	if err == nil {
-		p.Secret, err = l.seal.Open(p.Secret, Login{Kind: LoginDevice, Code: code, Target: p.Target, Provider: p.Provider}.row())
+		p.Secret, err = l.seal.Open(p.Secret, LoginFlow{Kind: LoginDevice, Code: code, Target: p.Target, Provider: p.Provider}.row())
 	}
 	return p, wrap("poll login", err)
-}
-
-// Offer shows where the person who logs in by device goes, and the code to type in there.
-func (l *Logins) Offer(ctx context.Context, code, verificationURL, userCode string) error {
-	return exec(ctx, l.store, "offer login", "select towpath.login_offer($1, $2, $3)", l.seal.Name(code), verificationURL, userCode)
 }
 
 // Unpoll lets others poll a device flow. It is false when another holds it.
@@ -76,7 +71,7 @@ func (l *Logins) Unpoll(ctx context.Context, code, holder string) (bool, error) 
 // Consume ends a login flow and returns its secret, to one caller ever. holder is who polls it, "" for a browser flow.
 // ErrNotFound: there is none, or it has expired. ErrConflict: it was consumed, somebody else polls it, or provider, target
 // or redirect URI differ: Error.Field names which.
-func (l *Logins) Consume(ctx context.Context, login Login, holder string) ([]byte, error) {
+func (l *Logins) Consume(ctx context.Context, login LoginFlow, holder string) ([]byte, error) {
 	sealed, err := one(ctx, l.store, "consume login", pgx.RowTo[[]byte], "select towpath.login_consume($1, $2, $3, $4, nullif($5, ''), nullif($6, ''))",
 		login.Kind, l.seal.Name(login.Code), login.Target, login.Provider, login.RedirectURI, holder)
 	if err != nil {

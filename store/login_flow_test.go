@@ -25,15 +25,15 @@ func (w *world) logins(keys ...string) *store.Logins {
 	return w.store.Logins(seal)
 }
 
-func browser(state string) store.Login {
-	return store.Login{Kind: store.LoginBrowser, Code: state, Target: "codex", Provider: "openai", RedirectURI: "http://127.0.0.1:1455/cb"}
+func browser(state string) store.LoginFlow {
+	return store.LoginFlow{Kind: store.LoginBrowser, Code: state, Target: "codex", Provider: "openai", RedirectURI: "http://127.0.0.1:1455/cb"}
 }
 
-func device(code string) store.Login {
-	return store.Login{Kind: store.LoginDevice, Code: code, Target: "codex", Provider: "openai"}
+func device(code string) store.LoginFlow {
+	return store.LoginFlow{Kind: store.LoginDevice, Code: code, Target: "codex", Provider: "openai"}
 }
 
-func (w *world) admit(l *store.Logins, login store.Login) {
+func (w *world) admit(l *store.Logins, login store.LoginFlow) {
 	w.Helper()
 	fresh, err := l.Admit(w.Context(), login, []byte("secret of "+login.Code), 10*time.Minute, 1024)
 	w.ok(err)
@@ -174,10 +174,10 @@ func TestALoginThatCouldNotBeConsumedStays(t *testing.T) {
 	w.ok(err)
 	w.ok(tx.Rollback(t.Context()))
 	other := browser("s")
-	for field, change := range map[string]func(*store.Login){
-		"provider":     func(o *store.Login) { o.Provider = "x" },
-		"target":       func(o *store.Login) { o.Target = "x" },
-		"redirect_uri": func(o *store.Login) { o.RedirectURI = "http://evil" },
+	for field, change := range map[string]func(*store.LoginFlow){
+		"provider":     func(o *store.LoginFlow) { o.Provider = "x" },
+		"target":       func(o *store.LoginFlow) { o.Target = "x" },
+		"redirect_uri": func(o *store.LoginFlow) { o.RedirectURI = "http://evil" },
 	} {
 		o := other
 		change(&o)

@@ -30,6 +30,7 @@ var makers = []struct{ table, make, end string }{
 	{table: "task", make: `select towpath.task_create('q', '{}', null, '{"id": "t"}')`, end: `select towpath.task_cancel('t')`},
 	{table: "task_attempt", make: `select towpath.task_attempt('t', 'running', '{"id": "a"}')`},
 	{table: "login_flow", make: `select towpath.login_admit('device', sha256('x'), 't', 'p', null, '\x01' || sha256('y'))`},
+	{table: "login", make: `select towpath.login_start('p')`, end: `select towpath.login_cancel('p')`},
 	{table: "credential", make: `select towpath.credential_put('t', 'p', '\x01' || sha256('y'), null)`},
 	{table: "runtime_record", make: `select towpath.runtime_set('{"id": "r", "client_id": "c", "pid": null, "status": "running", "cwd": "/", "command": "x", "args": [], "started_at": 1}')`,
 		end: `select towpath.runtime_stop('r')`},

@@ -212,6 +212,7 @@ func Run(ctx context.Context, cfg Config) error {
 		cfg.Logger.Info("monitoring", "address", listener.Addr().String())
 		loops.Go(func() { watched.Serve(running, listener, cfg.Logger) })
 	}
+	logins := login.Node{ID: node.ID, Store: db, Seal: cfg.Seal, At: loginOf(registry)}
 	client, err := queue.New(queue.Config{
 		Pool: cfg.Pool, Schema: cfg.RiverSchema, Queues: cfg.Queues, NodeID: cfg.NodeID, Pooled: cfg.Pooled,
 		Concurrency: map[string]int{queue.Turns: cfg.TurnConcurrency}, Logger: cfg.Logger, SoftStop: cfg.SoftStop, GCEvery: cfg.GCEvery,
@@ -224,6 +225,7 @@ func Run(ctx context.Context, cfg Config) error {
 			queue.Turn:    func(ctx context.Context, job queue.Job) error { return answer(runner.Handle(ctx, job.ID, job.Args)) },
 			queue.Wake:    func(ctx context.Context, job queue.Job) error { return wake(ctx, db, job.Args) },
 			queue.Sweep:   func(ctx context.Context, _ queue.Job) error { return sweep(ctx, db, cfg.LeaseTTL) },
+			queue.Login:   func(ctx context.Context, job queue.Job) error { return logIn(ctx, logins, job.Args) },
 			queue.Prune:   func(ctx context.Context, job queue.Job) error { return prune(ctx, db, job.Args) },
 			queue.GC:      func(ctx context.Context, _ queue.Job) error { return waste.handle(ctx) },
 			queue.Storage: func(ctx context.Context, job queue.Job) error { return files.handle(ctx, job.Args) },

@@ -73,6 +73,7 @@ func hintFor(err error) string {
 		usage   *usageError
 		ended   *endError
 		daemon  *daemonError
+		login   *loginError
 		refused *store.Error
 		pg      *pgconn.PgError
 		inUse   *embedded.InUseError
@@ -83,6 +84,8 @@ func hintFor(err error) string {
 		return ended.hint()
 	case errors.As(err, &daemon):
 		return daemon.text
+	case errors.As(err, &login):
+		return login.hint()
 	case errors.As(err, &usage):
 		return usage.hint
 	case errors.As(err, &refused):

@@ -9,14 +9,18 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// account approve CODE | revoke | forget | trouble N | serves | codex: what happens at the issuer of accounts, which is the story's
+// account approve CODE | deny CODE | revoke | forget | trouble N | serves | codex: what happens at the issuer of accounts, which is the story's
 // stand-in. serves sets ISSUER to where it is; codex lets codex ask with an account there.
 func cmdAccount(ts *testscript.TestScript, neg bool, args []string) {
-	only(ts, neg, args, "account approve CODE | revoke | forget | trouble N | serves | codex", len(args) > 0)
+	only(ts, neg, args, "account approve CODE | deny CODE | revoke | forget | trouble N | serves | codex", len(args) > 0)
 	p := of(ts).provider
 	switch {
 	case args[0] == "approve" && len(args) == 2:
 		if !p.Approve(args[1]) {
+			ts.Fatalf("nobody asked for code %s", args[1])
+		}
+	case args[0] == "deny" && len(args) == 2:
+		if !p.Deny(args[1]) {
 			ts.Fatalf("nobody asked for code %s", args[1])
 		}
 	case args[0] == "revoke":

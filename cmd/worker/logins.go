@@ -17,8 +17,9 @@ func (c *cli) logins() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "logins",
-		Short: "List the logins that are kept and under way, without their secrets",
-		Long: `List what "worker login" keeps, and the logins that are under way: where to go and the code to type in there, but no secret.
+		Short: "List the logins that are kept, asked for and under way, without their secrets",
+		Long: `List what "worker login" keeps, the logins of the last day with how they ended, and their flows that are under way: where to
+go and the code to type in there, but no secret.
 Column KEY says whether --login-key opens what is stored.
 With --new-key: print a key for --login-key, and do nothing else.`,
 		Args: wanted(cobra.NoArgs),
@@ -48,7 +49,16 @@ With --new-key: print a key for --login-key, and do nothing else.`,
 			if err != nil {
 				return err
 			}
+			asked, err := s.AskedLogins(cmd.Context())
+			if err != nil {
+				return err
+			}
 			if show.json {
+				for _, l := range asked {
+					if err := writeJSON(c.out, l); err != nil {
+						return err
+					}
+				}
 				for _, k := range kept {
 					if err := writeJSON(c.out, k); err != nil {
 						return err
@@ -66,6 +76,10 @@ With --new-key: print a key for --login-key, and do nothing else.`,
 			for _, k := range kept {
 				fmt.Fprintf(w, "kept\t%s\t%s\t%s\t-\t%s\t%s\t-\t-\n", k.Provider, k.Target, keptState(k), keyOf(seal, &k.SealedWith),
 					time.Since(k.CreatedAt).Round(time.Second))
+			}
+			for _, l := range asked {
+				fmt.Fprintf(w, "login\t%s\t%s\t%s\t-\t-\t%s\t%s\t%s\n", or(l.Provider), l.Profile, l.State,
+					time.Since(l.AskedAt).Round(time.Second), or(l.UserCode), or(l.VerificationURL))
 			}
 			for _, l := range list {
 				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Kind, l.Provider, l.Target, loginState(l), or(l.Poller), keyOf(seal, l.SealedWith),

@@ -28,6 +28,7 @@ type issuer struct {
 type device struct {
 	user     string
 	approved bool
+	denied   bool
 	spent    bool
 }
 
@@ -38,6 +39,19 @@ func (s *Server) Approve(user string) bool {
 	for _, d := range s.issuer.devices {
 		if d.user == user {
 			d.approved = true
+			return true
+		}
+	}
+	return false
+}
+
+// Deny is the person who says no to a user code. It is false for one that nobody asked for.
+func (s *Server) Deny(user string) bool {
+	s.issuer.mu.Lock()
+	defer s.issuer.mu.Unlock()
+	for _, d := range s.issuer.devices {
+		if d.user == user {
+			d.denied = true
 			return true
 		}
 	}
@@ -58,7 +72,7 @@ func (s *Server) Forget() {
 	s.issuer.refresh = ""
 }
 
-// Trouble answers the next n requests for tokens with 503.
+// Trouble answers the next n requests for tokens, and questions whether a person has been there, with 503.
 func (s *Server) Trouble(n int) {
 	s.issuer.mu.Lock()
 	defer s.issuer.mu.Unlock()
@@ -127,6 +141,15 @@ func (i *issuer) polled(w http.ResponseWriter, r *http.Request) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	d := i.devices[asked.Device]
+	if i.down > 0 {
+		i.down--
+		answer(w, 503, map[string]any{"error": "temporarily_unavailable"})
+		return
+	}
+	if d != nil && d.denied {
+		answer(w, 403, map[string]any{"error": map[string]any{"code": "access_denied"}})
+		return
+	}
 	if d == nil || d.user != asked.User || d.spent || !d.approved {
 		answer(w, 403, map[string]any{"error": map[string]any{"code": "deviceauth_authorization_unknown"}})
 		return

@@ -145,6 +145,9 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   from towpath.task t left join towpath.task_attempt a on a.task_no = t.no
   group by t.id, t.attempts having (count(a.n), coalesce(max(a.n), 0)) <> (t.attempts, t.attempts)
   union all
+  select 'a login that has ended has no flow', l.id, l.outcome
+  from towpath.login l join towpath.login_flow f on f.kind = 'device' and f.key = l.flow where l.outcome is not null and f.spent_at is null
+  union all
   select 'a row is what its log adds up to', p.id, r from towpath.process p, towpath.refold(p.no) r
 $$;
 comment on function towpath.check() is

@@ -148,6 +148,8 @@ comment on function towpath.login_consume(text, bytea, text, text, text, text) i
 
 create or replace function towpath.login_release(target text, provider text) returns integer
 language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
+  update towpath.login l set outcome = 'cancelled', ended_at = towpath.now(), detail = 'the credential was given up' from towpath.login_flow f
+  where f.kind = 'device' and f.key = l.flow and l.target = login_release.target and f.provider = login_release.provider and l.outcome is null;
   with gone as (
     update towpath.login_flow x set secret = null, spent_at = towpath.now(), poller = null, poll_until = null
     where x.target = login_release.target and x.provider = login_release.provider and x.spent_at is null returning 1)
@@ -157,6 +159,7 @@ comment on function towpath.login_release(text, text) is 'Ends all login flows f
 
 create or replace function towpath.login_expire() returns integer
 language sql volatile as $$
+  select towpath.login_lapse();
   with old as (
     select x.kind, x.key from towpath.login_flow x where x.expires_at <= towpath.now() order by x.kind, x.key for update skip locked
   ), gone as (

@@ -2,7 +2,7 @@ create or replace function towpath.queue_of(kind text) returns text
 language sql immutable parallel safe as $$
   select case
     when kind = 'turn' then 'turns'
-    when kind in ('start', 'stop', 'restart', 'health_check', 'sweep', 'wake') then 'lifecycle'
+    when kind in ('start', 'stop', 'restart', 'health_check', 'sweep', 'wake', 'login') then 'lifecycle'
     when kind in ('gc', 'prune', 'scan_plugins', 'storage') then 'gc'
   end
 $$;

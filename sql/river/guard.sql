@@ -24,7 +24,7 @@ declare
 begin
   if own is null then
     perform towpath.fail('TW400', format('unknown job kind "%s"', new.kind),
-      'kinds are turn, start, stop, restart, health_check, sweep, wake, gc, prune, scan_plugins, storage; other programs'' jobs belong in a River schema of their own');
+      'kinds are turn, start, stop, restart, health_check, sweep, wake, gc, prune, scan_plugins, storage, login; other programs'' jobs belong in a River schema of their own');
   end if;
   if new.queue = 'default' then
     new.queue := own;

@@ -39,7 +39,33 @@ type world struct {
 	issuer *standin.Server
 	at     egress.Login
 	pool   *pgxpool.Pool
+	key    string
 	seal   *store.Sealer
+}
+
+func (w *world) keys(keys ...string) *store.Sealer {
+	w.Helper()
+	seal, err := store.NewSealer(strings.Join(keys, ","))
+	if err != nil {
+		w.Fatal(err)
+	}
+	return seal
+}
+
+// shift moves the database's clock.
+func (w *world) shift(by string) {
+	w.Helper()
+	if _, err := w.pool.Exec(w.Context(), "insert into towpath.clock (shift) values ($1::text::interval) on conflict (one) do update set shift = clock.shift + excluded.shift", by); err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *world) count(query string) (n int) {
+	w.Helper()
+	if err := w.pool.QueryRow(w.Context(), query).Scan(&n); err != nil {
+		w.Fatal(err)
+	}
+	return n
 }
 
 func newWorld(t *testing.T, ttl time.Duration) *world {
@@ -49,38 +75,76 @@ func newWorld(t *testing.T, ttl time.Duration) *world {
 		server.CloseClientConnections()
 		server.Close()
 	})
-	w.at = egress.Login{Issuer: server.URL, ClientID: "app", Private: true}
-	var err error
-	if w.seal, err = store.NewSealer(store.NewSealKey()); err != nil {
+	if _, err := w.pool.Exec(t.Context(), `select towpath.profile_put('codex', 'd', '{}', '{}', 3, '1 minute', 'n')`); err != nil {
 		t.Fatal(err)
 	}
+	w.at = egress.Login{Issuer: server.URL, ClientID: "app", Private: true}
+	w.key = store.NewSealKey()
+	w.seal = w.keys(w.key)
 	return w
 }
 
-func (w *world) keeper() login.Keeper {
-	s := store.New(w.pool)
-	return login.Keeper{Logins: s.Logins(w.seal), Credentials: s.Credentials(w.seal)}
-}
+func (w *world) store() *store.Store { return store.New(w.pool) }
 
+// node is what a node knows of the profile's login.
 func (w *world) node() egress.Vault {
-	return login.Vault(store.New(w.pool).Credentials(w.seal), w.at, "codex")
+	return login.Vault(w.store().Credentials(w.seal), w.at, "codex")
 }
 
-// login logs in, with whatever the person does once there is a code.
-func (w *world) login(ctx context.Context, person func(login.Offer)) error {
+// runs takes logins on as the node of that name.
+func (w *world) runs(name string) login.Node {
+	return login.Node{ID: name, Store: w.store(), Seal: w.seal, At: func(context.Context, string) (egress.Login, error) { return w.at, nil }}
+}
+
+// asked begins a login.
+func (w *world) asked() string {
 	w.Helper()
-	p, err := login.New(w.at)
+	id, err := w.store().StartLogin(w.Context(), "codex")
 	if err != nil {
 		w.Fatal(err)
 	}
-	defer p.Close()
-	return p.Login(ctx, w.keeper(), "codex", "me", person)
+	return id
+}
+
+func (w *world) now(id string) store.Login {
+	w.Helper()
+	l, err := w.store().Login(w.Context(), id)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return l
+}
+
+// step takes a login one step on, and returns what it is then.
+func (w *world) step(by login.Node, id string) (store.Login, time.Duration) {
+	w.Helper()
+	again, err := by.Step(w.Context(), id)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return w.now(id), again
+}
+
+// login logs in, with whatever the person does once there is a code.
+func (w *world) login(person func(code string)) store.Login {
+	w.Helper()
+	id, shown := w.asked(), false
+	for {
+		l, again := w.step(w.runs("me"), id)
+		if l.UserCode != nil && !shown {
+			shown = true
+			person(*l.UserCode)
+		}
+		if again == 0 {
+			return l
+		}
+	}
 }
 
 func (w *world) loggedIn() {
 	w.Helper()
-	if err := w.login(w.Context(), func(o login.Offer) { w.issuer.Approve(o.Code) }); err != nil {
-		w.Fatal(err)
+	if l := w.login(func(code string) { w.issuer.Approve(code) }); l.State != store.LoginDone || *l.Provider != w.at.Issuer {
+		w.Fatalf("%+v", l)
 	}
 }
 
@@ -190,30 +254,5 @@ func TestTroubleOfTheIssuerPasses(t *testing.T) {
 	}
 	if got := w.value(v, egress.LoginToken, token); got == token {
 		t.Error("not renewed")
-	}
-}
-
-// A flow that was released meanwhile gives nobody tokens; nor does one that its person left.
-func TestALoginThatIsGivenUp(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, 0)
-	err := w.login(t.Context(), func(o login.Offer) {
-		if _, err := w.keeper().Logins.Release(t.Context(), "codex", w.at.Issuer); err != nil {
-			t.Error(err)
-		}
-		w.issuer.Approve(o.Code)
-	})
-	if !errors.Is(err, store.ErrConflict) {
-		t.Errorf("released: %v", err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	if err := w.login(ctx, func(login.Offer) { cancel() }); !errors.Is(err, context.Canceled) {
-		t.Errorf("left: %v", err)
-	}
-	_, _, err = w.node()(t.Context(), egress.LoginToken, "")
-	w.denied(err, "nobody has logged in")
-	w.issuer.Trouble(1)
-	if err := w.login(t.Context(), func(o login.Offer) { w.issuer.Approve(o.Code) }); err == nil || !strings.Contains(err.Error(), "status 503") {
-		t.Errorf("trouble: %v", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -68,6 +69,11 @@ func (r *refusal) Error() string {
 	return fmt.Sprintf("status %d", r.status)
 }
 
+// told reports whether the code says why there will be no tokens, or not yet; without, 403 and 404 are "not yet".
+func (r *refusal) told() bool {
+	return slices.Contains([]string{"access_denied", "expired_token", "slow_down"}, r.code)
+}
+
 const (
 	minInterval = 100 * time.Millisecond
 	maxInterval = time.Minute
@@ -103,7 +109,7 @@ func (p *Provider) poll(ctx context.Context, o Offer) (tokens, time.Time, bool, 
 	}
 	err := p.post(ctx, "/api/accounts/deviceauth/token", map[string]string{"device_auth_id": o.deviceID, "user_code": o.Code}, &grant)
 	var refused *refusal
-	if errors.As(err, &refused) && (refused.status == http.StatusForbidden || refused.status == http.StatusNotFound) {
+	if errors.As(err, &refused) && !refused.told() && (refused.status == http.StatusForbidden || refused.status == http.StatusNotFound) {
 		return tokens{}, time.Time{}, false, nil
 	}
 	if err != nil {
