@@ -54,12 +54,13 @@ func TestWhatEachRoleMayDo(t *testing.T) {
 		`select * from towpath.processes`, `select * from towpath.sessions`, `select * from towpath.profiles`, `select * from towpath.nodes`, `select * from towpath.in_doubt`,
 	}
 	operator := []string{`select towpath.profile_put('q', 'd', '{}', '{}', 3, '1 minute', 'n')`, `select towpath.sweep()`, `select * from towpath.check()`, `select * from towpath.journal('one')`,
-		`select towpath.plugin_remove('p', 'n')`, `select * from towpath.plugins()`, `select towpath.plugin_module('d')`, `select * from towpath.permits()`, `select * from towpath.plugin_lines('p')`}
+		`select towpath.plugin_remove('p', 'n')`, `select * from towpath.plugins()`, `select towpath.plugin_module('d')`, `select * from towpath.permits()`, `select * from towpath.plugin_lines('p')`, `select towpath.login_start('p')`, `select towpath.login_cancel('p')`}
 	executor := []string{
 		`select towpath.node_start('n', gen_random_uuid(), 'v', 'h', 1, '{}')`, `select towpath.node_stop('n', gen_random_uuid())`,
 		`select * from towpath.claim(1, '{"process_id": "one", "generation": 1}', 'n', gen_random_uuid(), '1 minute')`,
 		`select * from towpath.append('{}', '{}', '{}', '{}', '{}')`, `select * from towpath.poll('{}', '{}')`,
 		`select * from towpath.renew('n', gen_random_uuid(), '1 minute')`, `select * from towpath.emitted(1)`,
+		`select towpath.login_end('l', 'failed', null)`,
 	}
 	steward := []string{`select towpath.permit('p', '# none')`, `select * from towpath.unpinned_modules()`}
 	snapshots := []string{`select towpath.kv_get('s', 'k')`}

@@ -169,7 +169,7 @@ func TestALoginThatEndsWithoutTokens(t *testing.T) {
 	w.shift("16 minutes")
 	login, err := w.store.Login(t.Context(), next)
 	w.ok(err)
-	w.refused(l.Done(t.Context(), login, "a", []byte("late"), time.Time{}), store.ErrNotFound, "has expired")
+	w.refused(l.Done(t.Context(), login, "a", []byte("late"), time.Time{}), store.ErrNotFound, "the login has expired")
 	w.settle()
 	w.sweep()
 	expect(next, "expired: nobody typed in the code in time")
