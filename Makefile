@@ -7,7 +7,7 @@ STAMP := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
 WASI  := GOOS=wasip1 GOARCH=wasm CGO_ENABLED=0 go
 ALONE := go run github.com/towpath/towpath/scripts/alone
 
-.PHONY: help demo build test race live fuzz bench soak lint features mutate pooler codex languages clients pages stranger upgrade backup release generate verify check smoke postgres gcc
+.PHONY: help demo build test race live fuzz bench figures soak lint features mutate pooler codex languages clients pages stranger upgrade backup publish release generate verify check smoke postgres gcc
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ fuzz: postgres ## Run every fuzz target for FUZZTIME (10s)
 
 bench: build postgres ## Measure the SUITES of "worker bench" beside their baselines
 	@scripts/bench.sh $(SUITES)
+
+figures: build postgres ## Run all suites, half an hour, and write their figures to docs/performance.md
+	@scripts/bench.sh all soak --json >bin/figures.json
+	go run ./scripts/figures bin/figures.json
 
 soak: build postgres ## Run 200,000 turns with retention on, up to half an hour
 	@scripts/bench.sh soak
@@ -84,6 +88,9 @@ upgrade: postgres ## Run turns through an upgrade from the newest tag
 
 backup: postgres ## Restore a backup into a new server and run its turns there
 	@scripts/backup.sh
+
+publish: ## Record the functions and migrations of the database as published; from then on they stay
+	go test -count=1 -run ^TestWhatIsPublishedStays$$ ./sql -publish
 
 release: ## Write VERSION for each system to dist/
 	@scripts/release.sh $(or $(VERSION),$(shell git describe --tags --always))

@@ -6,6 +6,13 @@ cd "$(dirname "$0")/.."
 version=${1:?usage: release.sh VERSION}
 systems=${SYSTEMS:-linux/amd64 linux/arm64 darwin/arm64}
 
+# What is released is out there: its functions and migrations must stay as they are from now on.
+functions=$(sed -n 's/^const Version = //p' sql/embed.go)
+grep -q "^functions $functions " sql/published.txt || {
+	echo "version $functions of the functions is not recorded as published: run make publish, and commit sql/published.txt" >&2
+	exit 1
+}
+
 rm -rf dist
 "${MAKE:-make}" -s build
 stamp=$(git log -1 --format=%ct)

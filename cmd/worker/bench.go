@@ -1,13 +1,11 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
-	"slices"
-	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,28 +15,26 @@ import (
 
 func (c *cli) bench() *cobra.Command {
 	var (
-		options  bench.Options
-		show     display
-		markdown bool
+		options bench.Options
+		show    display
+		limit   time.Duration
 	)
 	cmd := &cobra.Command{
-		Use:   "bench SUITE…",
+		Use:   "bench SUITE… | all",
 		Short: "Measure this machine, each figure beside a baseline of the same run",
-		Long: `Measure this machine, on a private Postgres in a temporary folder. Each figure stands beside a baseline of the same run;
-ratio is value over baseline. Suites: ` + strings.Join(bench.Suites(), ", ") + `, or all.`,
+		Long:  benchHelp(),
+		Example: `  worker bench turn                    one suite
+  worker bench all                     all but soak, one after the other
+  worker bench all soak --json >run    all, one JSON object a line, each as soon as it is measured`,
 		Args: wanted(cobra.MinimumNArgs(1)),
-		RunE: func(cmd *cobra.Command, suites []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := c.settings.parse(c.environ)
 			if err != nil {
 				return err
 			}
-			if slices.Equal(suites, []string{"all"}) {
-				suites = bench.Suites()
-			}
-			for _, suite := range suites {
-				if !slices.Contains(bench.Suites(), suite) {
-					return &usageError{err: fmt.Errorf("no suite %q", suite), hint: "suites are " + strings.Join(bench.Suites(), ", ")}
-				}
+			suites, err := chosen(args)
+			if err != nil {
+				return err
 			}
 			if _, err := os.Stat(options.Plugin); options.Plugin != "" && err != nil {
 				return &usageError{err: err, hint: "name a module with --plugin, or leave it out"}
@@ -52,43 +48,28 @@ ratio is value over baseline. Suites: ` + strings.Join(bench.Suites(), ", ") + `
 			}
 			cfg.LogLevel = max(cfg.LogLevel, 4) // warnings: the figures are what counts
 			options.Logger = cfg.logger(c.err)
-			w := tabwriter.NewWriter(c.out, 24, 0, 2, ' ', 0)
-			line, missing := "%s\t%s\t%.4g\t%s\t%.4g\t%.3g\n", "%s\t%s\tnot measured: %s\n"
-			switch {
-			case markdown:
-				line, missing = "| %s | %s | %.4g | %s | %.4g | %.3g |\n", "| %s | %s | not measured: %s | | | |\n"
-				fmt.Fprintf(w, "%d processors, %s/%s, %s, worker %s.\n\n", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), version())
-				fmt.Fprint(w, "| suite | name | value | unit | baseline | ratio |\n|---|---|---|---|---|---|\n")
-			case !show.json:
-				fmt.Fprintln(w, "SUITE\tNAME\tVALUE\tUNIT\tBASELINE\tRATIO")
+			table := newRows(c.out, show.json)
+			if len(suites) > 1 {
+				return c.benchEach(cmd, options.Program, suites, limit, table.row)
 			}
-			for _, suite := range suites {
-				over := c.busy("measuring " + suite)
-				err := bench.Run(cmd.Context(), suite, options, func(r bench.Row) {
-					over()
-					defer func() { over = c.busy("measuring " + suite) }()
-					if show.json {
-						_ = writeJSON(c.out, r)
-						return
-					}
-					if r.Missing != "" {
-						fmt.Fprintf(w, missing, r.Suite, r.Name, r.Missing)
-						_ = w.Flush()
-						return
-					}
-					fmt.Fprintf(w, line, r.Suite, r.Name, r.Value, r.Unit, r.Baseline, r.Ratio)
-					_ = w.Flush()
-				})
+			over := c.busy("measuring " + suites[0].Name)
+			defer func() { over() }()
+			ctx, cancel := context.WithTimeout(cmd.Context(), limit)
+			defer cancel()
+			err = bench.Run(ctx, suites[0].Name, options, func(r bench.Row) {
 				over()
-				if err != nil {
-					return err
-				}
+				table.row(r)
+				over = c.busy("measuring " + r.Suite)
+			})
+			if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+				return fmt.Errorf("suite %s has not ended within %v: give it longer with --limit", suites[0].Name, limit)
 			}
-			return w.Flush()
+			return err
 		},
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
+	f.DurationVar(&limit, "limit", 40*time.Minute, "how long a suite may take; one that takes longer is ended, and the next begins")
 	f.IntVar(&options.Turns, "turns", 0, "turns that each figure is made from; 0: 400 for turn, 2000 for guest")
 	f.IntVar(&options.Kills, "kills", 0, "nodes that the suite journal kills; 0: 20")
 	f.DurationVar(&options.Idle, "idle", 30*time.Second, "how long an idle node is watched")
@@ -96,7 +77,6 @@ ratio is value over baseline. Suites: ` + strings.Join(bench.Suites(), ", ") + `
 	f.StringVar(&options.Codex, "codex", "", "program of codex, for what a turn of it costs; empty: codex in PATH, if it is there")
 	f.StringVar(&options.Plugin, "plugin", "", "module that the suite plugins drops; empty: a Go guest of 2 MB, built for it")
 	f.IntVar(&options.Profiles, "profiles", 0, "profiles that the suite plugins loads at once; 0: 20")
-	f.BoolVar(&markdown, "markdown", false, "print a table for a page")
 	show.addFlag(f)
 	return cmd
 }
