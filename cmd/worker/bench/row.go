@@ -55,25 +55,24 @@ type Suite struct {
 }
 
 // Suites lists what [Run] takes, in the order of all.
-func Suites() []Suite {
-	return []Suite{
-		{"turn", 90 * time.Second, false, "submit to guest, events a second, an idle node", turns},
-		{"process", 10 * time.Second, false, "functions of the process model", process},
-		{"guest", 30 * time.Second, false, "starting, holding and metering guests", guest},
-		{"journal", time.Minute, false, "durable calls, and takeover from killed nodes", journal},
-		{"stream", 90 * time.Second, false, "chunks of answers, and how late readers see them", stream},
-		{"tasks", 20 * time.Second, false, "a queue of 100,000 tasks", tasks},
-		{"plugins", 2 * time.Minute, false, "dropped and replaced plugins, hostile turns", plugins},
-		{"retention", 80 * time.Second, false, "pruning a million events, collecting files", retention},
-		{"daemons", 3 * time.Minute, false, "a node that keeps a thousand daemons", daemons},
-		{"soak", 15 * time.Minute, true, "200,000 turns with retention on", soak},
-	}
+func Suites() []Suite { return slices.Clone(suites) }
+
+var suites = []Suite{
+	{"turn", 90 * time.Second, false, "submit to guest, events a second, an idle node", turns},
+	{"process", 10 * time.Second, false, "functions of the process model", process},
+	{"guest", 30 * time.Second, false, "starting, holding and metering guests", guest},
+	{"journal", time.Minute, false, "durable calls, and takeover from killed nodes", journal},
+	{"stream", 90 * time.Second, false, "chunks of answers, and how late readers see them", stream},
+	{"tasks", 20 * time.Second, false, "a queue of 100,000 tasks", tasks},
+	{"plugins", 2 * time.Minute, false, "dropped and replaced plugins, hostile turns", plugins},
+	{"retention", 80 * time.Second, false, "pruning a million events, collecting files", retention},
+	{"daemons", 3 * time.Minute, false, "a node that keeps a thousand daemons", daemons},
+	{"soak", 15 * time.Minute, true, "200,000 turns with retention on", soak},
 }
 
 // Run measures a suite and hands over its rows as they come. It ends soon after ctx, and leaves nothing behind.
 func Run(ctx context.Context, suite string, o Options, emit func(Row)) error {
-	all := Suites()
-	i := slices.IndexFunc(all, func(s Suite) bool { return s.Name == suite })
+	i := slices.IndexFunc(suites, func(s Suite) bool { return s.Name == suite })
 	if i < 0 {
 		return fmt.Errorf("no suite %q", suite)
 	}
@@ -83,7 +82,7 @@ func Run(ctx context.Context, suite string, o Options, emit func(Row)) error {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	err := all[i].run(ctx, o, func(r Row) {
+	err := suites[i].run(ctx, o, func(r Row) {
 		r.Suite = suite
 		if r.Baseline != 0 {
 			r.Ratio = r.Value / r.Baseline
