@@ -1,7 +1,10 @@
 package queue
 
 import (
+	"context"
 	"errors"
+	"io"
+	"log/slog"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -15,11 +18,9 @@ type Done struct {
 	Took    time.Duration
 }
 
-// observe tells Config.Observe of a delivery once its handler has ended, by a panic too.
-func (w *worker) observe(job *river.Job[args], began time.Time, err *error) {
-	if w.seen == nil {
-		return
-	}
+// observe tells Config.Observe of a delivery once its handler has ended, by a panic too, and the job's row how it ended. A
+// turn that completed has said so itself; what comes again would fill the row in time.
+func (w *worker) observe(ctx context.Context, job *river.Job[args], began time.Time, err *error) {
 	d := Done{Kind: w.kind, Outcome: "panicked", Took: time.Since(began)}
 	if *err != errPanicked {
 		d.Outcome = Outcome(*err)
@@ -27,7 +28,12 @@ func (w *worker) observe(job *river.Job[args], began time.Time, err *error) {
 	if job.AttemptedAt != nil {
 		d.Wait = max(job.AttemptedAt.Sub(job.ScheduledAt), 0)
 	}
-	w.seen(d)
+	if row, ok := ctx.Value(rowLogKey{}).(io.Writer); ok && d.Outcome != "snoozed" && d.Outcome != "stopped" && (w.kind != Turn || d.Outcome != "completed") {
+		slog.New(slog.NewTextHandler(row, nil)).Info("attempt ended", "status", d.Outcome, "took", d.Took)
+	}
+	if w.seen != nil {
+		w.seen(d)
+	}
 }
 
 // errPanicked stands for the error of a handler that has not returned.

@@ -104,7 +104,7 @@ func (w *worker) Work(ctx context.Context, job *river.Job[args]) (err error) {
 	defer release()
 	began := time.Now()
 	err = errPanicked
-	defer func() { w.observe(job, began, &err) }()
+	defer func() { w.observe(ctx, job, began, &err) }()
 	return w.handle(w.withLog(ctx, job.ID), Job{
 		ID:        job.ID,
 		Kind:      w.kind,

@@ -11,6 +11,11 @@ import (
 // ChannelPlugin says which profile has changed.
 const ChannelPlugin = "towpath_plugin"
 
+// WakePlugins has every node look at its profiles now.
+func (s *Store) WakePlugins(ctx context.Context) error {
+	return exec(ctx, s, "scan of plugins", "select pg_notify($1, '*')", ChannelPlugin)
+}
+
 // Plugin is a module that is to be the present one of a profile.
 type Plugin struct {
 	Profile

@@ -222,12 +222,15 @@ func Run(ctx context.Context, cfg Config) error {
 			}
 		},
 		Handlers: cfg.Tracer.Jobs(cfg.NodeID, daemons.handlers(map[queue.Kind]queue.Handler{
-			queue.Turn:    func(ctx context.Context, job queue.Job) error { return answer(runner.Handle(ctx, job.ID, job.Args)) },
-			queue.Wake:    func(ctx context.Context, job queue.Job) error { return wake(ctx, db, job.Args) },
-			queue.Sweep:   func(ctx context.Context, _ queue.Job) error { return sweep(ctx, db, cfg.LeaseTTL) },
-			queue.Login:   func(ctx context.Context, job queue.Job) error { return logIn(ctx, logins, job.Args) },
-			queue.Prune:   func(ctx context.Context, job queue.Job) error { return prune(ctx, db, job.Args) },
-			queue.GC:      func(ctx context.Context, _ queue.Job) error { return waste.handle(ctx) },
+			queue.Turn:  func(ctx context.Context, job queue.Job) error { return answer(runner.Handle(ctx, job.ID, job.Args)) },
+			queue.Wake:  func(ctx context.Context, job queue.Job) error { return wake(ctx, db, job.Args) },
+			queue.Sweep: func(ctx context.Context, _ queue.Job) error { return sweep(ctx, db, cfg.LeaseTTL) },
+			queue.Login: func(ctx context.Context, job queue.Job) error { return logIn(ctx, logins, job.Args) },
+			queue.Prune: func(ctx context.Context, job queue.Job) error { return prune(ctx, db, job.Args) },
+			queue.GC:    func(ctx context.Context, _ queue.Job) error { return waste.handle(ctx) },
+			queue.ScanPlugins: func(ctx context.Context, _ queue.Job) error {
+				return scanPlugins(ctx, db, registry, node.ID, cfg.Plugins)
+			},
 			queue.Storage: func(ctx context.Context, job queue.Job) error { return files.handle(ctx, job.Args) },
 		})),
 	})

@@ -123,6 +123,20 @@ func TestMetricsAreWhatTheTableSays(t *testing.T) {
 	var listed, exposed []string
 	for _, d := range monitor.Metrics() {
 		listed = append(listed, fmt.Sprintf("%s %s %s", d.Name, d.Type, d.Help))
+		labels := regexp.MustCompile(`(?m)^` + d.Name + `(?:_bucket)?(?:\{(.*)\})? [^ ]+$`).FindStringSubmatch(text)
+		if labels == nil {
+			t.Errorf("%s has no sample", d.Name)
+			continue
+		}
+		var names []string
+		for _, m := range regexp.MustCompile(`([a-z_]+)="[^"]*"`).FindAllStringSubmatch(labels[1], -1) {
+			if m[1] != "le" { // of a histogram's buckets
+				names = append(names, m[1])
+			}
+		}
+		if want := slices.Sorted(slices.Values(d.Labels)); !slices.Equal(names, want) {
+			t.Errorf("%s has the labels %v, listed are %v", d.Name, names, want)
+		}
 	}
 	help := map[string]string{}
 	for _, line := range strings.Split(text, "\n") {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Scan makes the registry serve what is in the folder and in the catalog now: new and changed files are loaded and put
@@ -18,6 +19,15 @@ import (
 // may be scanned, each by itself; with a catalog only one, or "".
 func (r *Registry) Scan(ctx context.Context, dir string) error {
 	return r.scan(ctx, dir, func(string) bool { return false })
+}
+
+// Look is Scan beside a running Watch, to which it leaves a file that was written to a moment ago.
+func (r *Registry) Look(ctx context.Context, dir string) error {
+	began := time.Now()
+	return r.scan(ctx, dir, func(path string) bool {
+		info, err := os.Stat(path)
+		return err == nil && began.Sub(info.ModTime()) < quiet
+	})
 }
 
 // scan leaves files alone that are being written.
