@@ -39,7 +39,7 @@ passed=0 failed=0
 for name in $chosen; do
 	say "examples/$name"
 	began=$(date +%s)
-	if timeout 240 examples/"$name"/run.sh >"$dir/$name.out" 2>"$dir/$name.err" </dev/null &&
+	if timeout 600 examples/"$name"/run.sh >"$dir/$name.out" 2>"$dir/$name.err" </dev/null &&
 		diff -u examples/"$name"/expected/output.txt "$dir/$name.out" >&2; then
 		passed=$((passed + 1))
 		say "examples/$name took $(($(date +%s) - began)) s"

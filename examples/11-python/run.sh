@@ -6,4 +6,5 @@ python=python3
 $python -c 'import psycopg, sqlalchemy, psycopg2' 2>/dev/null || python=/usr/bin/python3
 export PYTHONDONTWRITEBYTECODE=1
 $python run.py
+echo 'with SQLAlchemy:'
 $python alchemy.py
