@@ -4,9 +4,15 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -143,61 +149,168 @@ Rows of ` + "`river_job`" + ` that any client may insert; ` + "`queue`" + ` may 
 	page(t, "sql.md", b.String())
 }
 
-var (
-	mdLink = regexp.MustCompile(`\]\(([^)\s]+)\)`)
-	mdCode = regexp.MustCompile("(?s)```.*?```|`[^`\n]*`")
-)
+// logKeys are the keys that a file's calls of slog write, as far as they stand there.
+func logKeys(file *ast.File) map[string]bool {
+	keys := map[string]bool{}
+	text := func(e ast.Expr) (string, bool) {
+		literal, ok := e.(*ast.BasicLit)
+		if !ok || literal.Kind != token.STRING {
+			return "", false
+		}
+		s, err := strconv.Unquote(literal.Value)
+		return s, err == nil
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		call, ok := n.(*ast.CallExpr)
+		if !ok {
+			return true
+		}
+		method, ok := call.Fun.(*ast.SelectorExpr)
+		if !ok {
+			return true
+		}
+		args := call.Args
+		switch name := method.Sel.Name; name {
+		case "Debug", "Info", "Warn", "Error", "DebugContext", "InfoContext", "WarnContext", "ErrorContext":
+			if strings.HasSuffix(name, "Context") && len(args) > 0 {
+				args = args[1:]
+			}
+			args = args[min(1, len(args)):] // the message
+		case "With":
+		case "String", "Int", "Int64", "Any", "Duration", "Bool", "Time":
+			if from, ok := method.X.(*ast.Ident); !ok || from.Name != "slog" || len(args) != 2 {
+				return true
+			}
+		default:
+			return true
+		}
+		for len(args) > 1 {
+			if key, ok := text(args[0]); ok {
+				keys[key] = true
+				args = args[2:]
+			} else {
+				args = args[1:] // an attribute
+			}
+		}
+		return true
+	})
+	return keys
+}
 
-// Every link between pages leads somewhere.
-func TestLinksOfTheDocumentsLeadSomewhere(t *testing.T) {
-	root := filepath.Join("..", "..")
-	var pages []string
-	for _, pattern := range []string{"*.md", "docs/*.md", "examples/*/README.md", "deploy/*.md"} {
-		found, err := filepath.Glob(filepath.Join(root, pattern))
+// parsed hands over the files of packages that are no tests.
+func parsed(t *testing.T, see func(*ast.File), folders ...string) {
+	t.Helper()
+	for _, folder := range folders {
+		err := filepath.WalkDir(filepath.Join("..", "..", folder), func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+			if err == nil {
+				see(file)
+			}
+			return err
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		pages = append(pages, found...)
-	}
-	links := 0
-	for _, name := range pages {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range mdLink.FindAllStringSubmatch(mdCode.ReplaceAllString(string(text), ""), -1) {
-			target, anchor, _ := strings.Cut(m[1], "#")
-			if strings.Contains(target, "://") {
-				continue // others' pages are not ours to check
-			}
-			links++
-			path := name
-			if target != "" {
-				path = filepath.Join(filepath.Dir(name), target)
-			}
-			linked, err := os.ReadFile(path)
-			if info, statErr := os.Stat(path); statErr != nil || !info.IsDir() && err != nil {
-				t.Errorf("%s: no %s", name, target)
-				continue
-			}
-			if anchor != "" && !hasAnchor(string(linked), anchor) {
-				t.Errorf("%s: %s has no heading #%s", name, target, anchor)
-			}
-		}
-	}
-	if links < 20 {
-		t.Errorf("only %d links were found", links)
 	}
 }
 
-func hasAnchor(text, anchor string) bool {
-	other := regexp.MustCompile(`[^a-z0-9 _-]`)
-	for _, line := range strings.Split(text, "\n") {
-		if heading, ok := strings.CutPrefix(strings.TrimLeft(line, "#"), " "); ok && strings.HasPrefix(line, "#") {
-			if strings.ReplaceAll(other.ReplaceAllString(strings.ToLower(heading), ""), " ", "-") == anchor {
-				return true
+// listed are the words in code type of the tables' given column in a part of a page, from a line to the next heading.
+func listed(t *testing.T, name, from string, column int) map[string]bool {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, part, found := strings.Cut(string(text), "\n"+from+"\n")
+	if !found {
+		t.Fatalf("%s has no line %q", name, from)
+	}
+	part, _, _ = strings.Cut(part, "\n#")
+	words := map[string]bool{}
+	for line := range strings.Lines(part) {
+		if cells := strings.Split(line, "|"); len(cells) > column+1 {
+			for _, m := range regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(cells[column], -1) {
+				words[m[1]] = true
 			}
 		}
 	}
-	return false
+	return words
+}
+
+func same(t *testing.T, what string, page, code map[string]bool) {
+	t.Helper()
+	for word := range code {
+		if !page[word] {
+			t.Errorf("docs/operations.md does not list %s %s", what, word)
+		}
+	}
+	for word := range page {
+		if !code[word] {
+			t.Errorf("docs/operations.md lists %s %s, which there is none of", what, word)
+		}
+	}
+}
+
+// docs/operations.md lists every key that a node logs.
+func TestTheKeysOfTheLogAreListed(t *testing.T) {
+	used := map[string]bool{"from": true, "trace": true, "error": true}
+	parsed(t, func(file *ast.File) { maps.Copy(used, logKeys(file)) }, "cmd/worker", "queue", "store", "worker", "hostabi/engine")
+	same(t, "key", listed(t, "operations.md", "<!-- keys of the log -->", 2), used)
+}
+
+// docs/operations.md says of every kind of failure what to do.
+func TestEveryKindOfFailureHasItsLine(t *testing.T) {
+	kinds := map[string]bool{"engine_gave_up": true, "restarts_spent": true, "plugin_result": true} // said by SQL, and in one place of turn
+	parsed(t, func(file *ast.File) {
+		ast.Inspect(file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.ValueSpec: // Kind… and Reason… of the packages guest and engine
+				for i, name := range n.Names {
+					kind, reason := strings.HasPrefix(name.Name, "Kind") && typeNamed(n.Type, "Kind"), strings.HasPrefix(name.Name, "Reason") && typeNamed(n.Type, "Reason")
+					if (kind || reason) && i < len(n.Values) {
+						if literal, ok := n.Values[i].(*ast.BasicLit); ok {
+							word, err := strconv.Unquote(literal.Value)
+							if err != nil {
+								t.Fatal(err)
+							}
+							if reason {
+								word = "plugin_" + strings.ReplaceAll(word, " ", "_")
+							}
+							kinds[word] = true
+						}
+					}
+				}
+			case *ast.CompositeLit: // Exceeded{Limit: …}
+				if name, ok := n.Type.(*ast.Ident); !ok || name.Name != "Exceeded" {
+					return true
+				}
+				for _, e := range n.Elts {
+					if pair, ok := e.(*ast.KeyValueExpr); ok && pair.Key.(*ast.Ident).Name == "Limit" {
+						if literal, ok := pair.Value.(*ast.BasicLit); ok {
+							word, err := strconv.Unquote(literal.Value)
+							if err != nil {
+								t.Fatal(err)
+							}
+							kinds[word] = true
+						}
+					}
+				}
+			}
+			return true
+		})
+	}, "hostabi/guest", "hostabi/engine", "worker/turn")
+	delete(kinds, "plugin_host") // trouble of a host never makes a turn failed
+	delete(kinds, "plugin_deadline")
+	if len(kinds) < 30 {
+		t.Errorf("only %d kinds are found: %v", len(kinds), kinds)
+	}
+	same(t, "kind", listed(t, "operations.md", "### Turns fail", 1), kinds)
+}
+
+func typeNamed(e ast.Expr, name string) bool {
+	ident, ok := e.(*ast.Ident)
+	return ok && ident.Name == name
 }
