@@ -71,6 +71,13 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 	if found := look(0); !strings.Contains(found, "vacuum and the change feed wait for it → end it: select pg_terminate_backend(") {
 		t.Errorf("a transaction that stays open: found only %s", found)
 	}
+	// One statement to the server, so that the same connection counts and tells the dead rows.
+	w.exec(`alter table river_job set (autovacuum_enabled = off);
+		insert into river_job (kind, args, state, finalized_at) select 'sweep', '{}', 'completed', now() from generate_series(1, 10100);
+		delete from river_job where kind = 'sweep'; select pg_stat_force_next_flush()`)
+	if found := look(time.Hour); !strings.Contains(found, "rows of public.river_job are dead → vacuum public.river_job") {
+		t.Errorf("a bloated table: found only %s", found)
+	}
 	w.shift("1 second")
 	if found := look(time.Hour); !strings.Contains(found, "clock: towpath.now() is shifted by 00:00:01") {
 		t.Errorf("a shifted clock: found only %s", found)
