@@ -32,7 +32,7 @@ func codexAdded(ctx context.Context, o Options, s *server, emit func(Row)) (err 
 		return nil
 	}
 	n, err := startBefore(ctx, o, s, "codex", "codex", http.HandlerFunc(respond), func(provider string) string {
-		return fmt.Sprintf(codexPermits, provider, o.Codex)
+		return permits(provider, "OPENAI_API_KEY", "BENCH_KEY", fmt.Sprintf(codexPermits, provider, o.Codex))
 	})
 	if err != nil {
 		return err
@@ -73,16 +73,8 @@ func codexAdded(ctx context.Context, o Options, s *server, emit func(Row)) (err 
 	return nil
 }
 
-const codexPermits = `[[http]]
-host = "%[1]s"
-methods = ["POST"]
-secrets = ["OPENAI_API_KEY"]
-private = true
-
-[secrets.OPENAI_API_KEY]
-env = "BENCH_KEY"
-
-[[proc]]
+// codexPermits are what else a profile of codex needs.
+const codexPermits = `[[proc]]
 name = "codex"
 command = "%[2]s"
 args = ["app-server", "--listen", "stdio://", "*"]

@@ -85,20 +85,6 @@ func compare(round func(i int) (time.Duration, error)) (with, without float64, e
 	return streams * chunks / percentile(took[0], 0.5), streams * chunks / percentile(took[1], 0.5), nil
 }
 
-const streamPermits = `[[http]]
-host = "%[1]s"
-methods = ["POST"]
-secrets = ["DEEPSEEK_API_KEY"]
-private = true
-
-[secrets.DEEPSEEK_API_KEY]
-env = "DEEPSEEK_API_KEY"
-
-[config]
-base_url = "http://%[1]s"
-thinking = "disabled"
-`
-
 func whole(ctx context.Context, o Options, s *server, emit func(Row)) (err error) {
 	answer, err := render(ctx)
 	if err != nil {
@@ -109,23 +95,14 @@ func whole(ctx context.Context, o Options, s *server, emit func(Row)) (err error
 		provider.CloseClientConnections()
 		provider.Close()
 	}()
-	wasm, err := os.ReadFile(deepseek(o))
+	const key = "DEEPSEEK_API_KEY"
+	at := provider.Listener.Addr().String()
+	plugins, err := onePlugin(o, s, "deepseek", "stream", permits(at, key, key, chatty(at)))
 	if err != nil {
-		return fmt.Errorf("the suite needs the plugin deepseek beside the worker; `make build` puts it there: %w", err)
-	}
-	plugins := filepath.Join(s.dir, "stream")
-	if err := os.MkdirAll(plugins, 0o700); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(plugins, "deepseek.wasm"), wasm, 0o600); err != nil {
-		return err
-	}
-	permits := fmt.Appendf(nil, streamPermits, provider.Listener.Addr())
-	if err := os.WriteFile(filepath.Join(plugins, "deepseek.toml"), permits, 0o600); err != nil {
-		return err
-	}
-	if os.Getenv("DEEPSEEK_API_KEY") == "" {
-		if err := os.Setenv("DEEPSEEK_API_KEY", "opens-nothing"); err != nil {
+	if os.Getenv(key) == "" {
+		if err := os.Setenv(key, "opens-nothing"); err != nil {
 			return err
 		}
 	}

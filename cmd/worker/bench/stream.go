@@ -142,7 +142,7 @@ type paced struct {
 func startPaced(ctx context.Context, o Options, s *server, profile string, p *pacer) (*paced, error) {
 	key := strings.ToUpper(strings.TrimSuffix(profile, "-m3")) + "_API_KEY"
 	n, err := startBefore(ctx, o, s, profile, fmt.Sprintf("paced_%s_%d", strings.ReplaceAll(profile, "-", "_"), p.chunks), p, func(provider string) string {
-		return fmt.Sprintf(pacedPermits, provider, key, manyStreams)
+		return permits(provider, key, "BENCH_KEY", fmt.Sprintf("[limits]\ncapacity = %d\n\n", manyStreams)+chatty(provider))
 	})
 	if err == nil {
 		n.chunks = p.chunks
@@ -192,22 +192,25 @@ func startBefore(ctx context.Context, o Options, s *server, profile, name string
 	return n, nil
 }
 
-const pacedPermits = `[[http]]
+// permits let a profile ask a provider of this machine, with a key from a variable of the environment; rest is what else
+// stands in the file.
+func permits(provider, secret, variable, rest string) string {
+	return fmt.Sprintf(`[[http]]
 host = "%[1]s"
 methods = ["POST"]
 secrets = ["%[2]s"]
 private = true
 
 [secrets.%[2]s]
-env = "BENCH_KEY"
+env = "%[3]s"
 
-[limits]
-capacity = %[3]d
+%[4]s`, provider, secret, variable, rest)
+}
 
-[config]
-base_url = "http://%[1]s"
-thinking = "disabled"
-`
+// chatty are the settings of profiles that stream from such a provider.
+func chatty(provider string) string {
+	return fmt.Sprintf("[config]\nbase_url = \"http://%s\"\nthinking = \"disabled\"\n", provider)
+}
 
 // onePlugin makes a plugins folder with one profile.
 func onePlugin(o Options, s *server, profile, name, permits string) (string, error) {
