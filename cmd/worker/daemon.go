@@ -52,10 +52,12 @@ func (c *cli) asking(use, short string, a *ask, do func(cmd *cobra.Command, s *s
 func (c *cli) becomes(cmd *cobra.Command, s *session, name string, wait time.Duration, done ...string) error {
 	var last store.Daemon
 	if wait > 0 {
+		over := c.busy("waiting for daemon " + name)
 		_, err := worker.AwaitDaemon(cmd.Context(), s.Store, name, wait, func(d store.Daemon) bool {
 			last = d
 			return slices.Contains(done, d.State) || d.State == "failed"
 		})
+		over()
 		if err != nil {
 			hint := "see `worker daemon status " + name + "`; is a node running that works queue lifecycle?"
 			return &daemonError{err: err, text: hint}
@@ -100,7 +102,10 @@ func (c *cli) daemonRestart() *cobra.Command {
 			return err
 		}
 		if a.wait > 0 && before.State == "running" {
-			if _, err := worker.AwaitDaemon(cmd.Context(), s.Store, name, a.wait, func(d store.Daemon) bool { return *d.Attempt > *before.Attempt || d.State == "failed" }); err != nil {
+			over := c.busy("waiting for daemon " + name)
+			_, err := worker.AwaitDaemon(cmd.Context(), s.Store, name, a.wait, func(d store.Daemon) bool { return *d.Attempt > *before.Attempt || d.State == "failed" })
+			over()
+			if err != nil {
 				return err
 			}
 		}
