@@ -94,6 +94,8 @@
 // A connection plans a statement of ours once and keeps the plan. On a young database that is a plan for empty tables, and
 // it stays when these have grown, until the next analyze: a lock of one row then read a table of thousands. So each function
 // that writes says "set plan_cache_mode = force_generic_plan set enable_seqscan = off": its statements find few rows by a key.
+// A partial index looks smaller than the one with the key, for the same reason: whoever looks for the live inputs of a process
+// asks for their phase, since "finalized_at is null" would read those of every process that waits.
 // A table of one row is still read whole, at a price that makes Postgres compile the statement each time: so also "set jit = off".
 //
 // # Errors

@@ -259,3 +259,39 @@ func TestRenewingKeepsWhatIsHeld(t *testing.T) {
 		t.Error("the node did not stop")
 	}
 }
+
+// What waits costs a turn nothing. The plans are those of a young database, made when its tables were empty and kept since.
+func TestEachStepOfATurnReadsItsOwnRows(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	conn, err := w.pool.Acquire(t.Context())
+	w.ok(err)
+	defer conn.Release()
+	// A whole turn on one connection, and how many rows of ours that read.
+	turn := func(session string) (read int) {
+		id := w.submit(session)
+		job, args := w.deliver(id)
+		tx, err := conn.Begin(t.Context())
+		w.ok(err)
+		var no, fence int64
+		w.ok(tx.QueryRow(t.Context(), "select process_no, fence from towpath.claim($1, $2, 'n', gen_random_uuid(), '1 minute')", job, args).Scan(&no, &fence))
+		for _, step := range []string{
+			`select count(*) from towpath.append(array[$1::bigint], array[$2::bigint], array[$2::bigint], '{"text"}', '{"{}"}', array(select i.id from towpath.input i where i.process_no = $1))`,
+			"select towpath.forget($1, $2, 'begun anew')",
+			"select towpath.finish($1, $2, 'completed', '{}', base_version => 0)",
+		} {
+			_, err := tx.Exec(t.Context(), step, no, fence)
+			w.ok(err)
+		}
+		w.ok(tx.QueryRow(t.Context(), `select sum(idx_tup_fetch + seq_tup_read)::int from pg_stat_xact_user_tables where schemaname = 'towpath'`).Scan(&read))
+		w.ok(tx.Commit(t.Context()))
+		return read
+	}
+	turn("before")
+	alone := turn("alone")
+	const waiting = 1000
+	w.exec("select count(towpath.submit('p', '{}')) from generate_series(1, $1)", waiting)
+	if beside := turn("beside"); beside > alone+waiting/10 {
+		t.Errorf("beside %d turns that wait a turn reads %d rows, alone %d", waiting, beside, alone)
+	}
+}

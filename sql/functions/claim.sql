@@ -110,26 +110,34 @@ begin
       -- Without a journal the turn begins anew. A model's second answer differs from the half already shown, so that
       -- is taken back. What a daemon said stays true.
       if told and not resume and p.desired_state = 'once' then
-        perform towpath.note(p.no, 'process.retracted', jsonb_build_object('attempt', p.attempt, 'from_seq', said + 1, 'to_seq', p.last_seq));
+        last_seq := towpath.note(p.no, 'process.retracted', jsonb_build_object('attempt', p.attempt, 'from_seq', said + 1, 'to_seq', p.last_seq));
       end if;
       perform towpath.unbind(p.no);
     end if;
-    insert into towpath.lease (process_no, node_id, incarnation, fence, claimed_at, expires_at)
-    values (p.no, node, take.incarnation, take.fence, t, t + ttl)
-    on conflict on constraint lease_pkey do update set node_id = excluded.node_id, incarnation = excluded.incarnation,
-      fence = excluded.fence, claimed_at = excluded.claimed_at, expires_at = excluded.expires_at;
+    last_seq := last_seq + 1;
+    -- One statement: each costs more by itself than what it does here.
+    with held as (
+      insert into towpath.lease (process_no, node_id, incarnation, fence, claimed_at, expires_at)
+      values (p.no, node, take.incarnation, take.fence, t, t + ttl)
+      on conflict on constraint lease_pkey do update set node_id = excluded.node_id, incarnation = excluded.incarnation,
+        fence = excluded.fence, claimed_at = excluded.claimed_at, expires_at = excluded.expires_at
+    ), tried as (
+      insert into towpath.attempt (process_no, attempt, node_id, incarnation, fence, river_job_id, first_seq, started_at)
+      values (p.no, take.attempt, node, take.incarnation, take.fence, job_id, case when resume then said else take.last_seq end, t)
+    ), noted as (
+      insert into towpath.event (process_no, seq, type, data, at)
+      values (p.no, take.last_seq, 'process.started',
+              jsonb_strip_nulls(jsonb_build_object('attempt', take.attempt, 'node', node, 'resumed', nullif(resume, false))), t)
+    ), staged as (
+      update towpath.input x set phase = case when x.kind = 'turn' then 'staged' else 'queued' end,
+        attempts = x.attempts + (x.kind = 'turn')::int, updated_at = t
+      where x.process_no = p.no and (x.phase in ('queued', 'staged') or x.phase = 'applied' and not resume)
+        and x.boundary_seq is null
+    )
     update towpath.process x set status = 'running', attempt = take.attempt, attempts_spent = x.attempts_spent + 1,
-      next_attempt_at = null, wait = null, updated_at = t, last_seq = x.last_seq + 1,
+      next_attempt_at = null, wait = null, updated_at = t, last_seq = take.last_seq,
       first_started = coalesce(x.first_started, jsonb_build_object('node', node, 'incarnation', take.incarnation, 'at', t))
-    where x.no = p.no returning x.last_seq into last_seq;
-    perform towpath.log(p.no, last_seq, 'process.started',
-      jsonb_strip_nulls(jsonb_build_object('attempt', attempt, 'node', node, 'resumed', nullif(resume, false))));
-    insert into towpath.attempt (process_no, attempt, node_id, incarnation, fence, river_job_id, first_seq, started_at)
-    values (p.no, take.attempt, node, take.incarnation, take.fence, job_id, case when resume then said else take.last_seq end, t);
-    update towpath.input x set phase = case when x.kind = 'turn' then 'staged' else 'queued' end,
-      attempts = x.attempts + (x.kind = 'turn')::int, updated_at = t
-    where x.process_no = p.no and x.finalized_at is null and not (resume and x.phase = 'applied')
-      and x.boundary_seq is null;
+    where x.no = p.no;
     perform towpath.wake('towpath_events', p.id);
   end if;
 

@@ -1,22 +1,18 @@
-create or replace function towpath.note_completion() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+create or replace function towpath.note_completion(p_no bigint, p_kind text, p_at timestamptz) returns void
+language plpgsql as $$
 declare
   w     towpath.wake_target;
-  wakes boolean := new.kind is distinct from 'member';
+  wakes boolean := p_kind is distinct from 'member';
 begin
-  select * into w from towpath.wake_target x where x.process_no = new.no;
+  select * into w from towpath.wake_target x where x.process_no = p_no;
   if found then
-    insert into towpath.completion (process_no, session_id, wakes, at) values (new.no, w.session_id, wakes, new.finalized_at);
+    insert into towpath.completion (process_no, session_id, wakes, at) values (p_no, w.session_id, wakes, p_at);
     if wakes then
       perform towpath.enqueue_wake(w.session_id);
     end if;
   end if;
-  return null;
 end $$;
-comment on function towpath.note_completion() is 'The end of a process, its completion and the job that delivers it are one transaction.';
-
-create or replace trigger towpath_completion after update of outcome on towpath.process
-  for each row when (new.class <> 'turn' and old.finalized_at is null and new.finalized_at is not null) execute function towpath.note_completion();
+comment on function towpath.note_completion(bigint, text, timestamptz) is 'The end of a process, its completion and the job that delivers it are one transaction.';
 
 create or replace function towpath.enqueue_wake(session text) returns void
 language sql as $$
@@ -26,9 +22,11 @@ $$;
 comment on function towpath.enqueue_wake(text) is 'Asks some node to wake a session. Once too often does nothing.';
 
 create or replace function towpath.wake_when_idle() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql as $$
 begin
-  if exists (select 1 from towpath.completion c where c.session_id = new.id and c.wakes and c.turn_id is null) then
+  if new.active_process is null and new.runtime_state = 'idle' and new.quarantine is null
+     and (old.active_process is not null or old.runtime_state <> 'idle' or old.quarantine is not null)
+     and exists (select 1 from towpath.completion c where c.session_id = new.id and c.wakes and c.turn_id is null) then
     perform towpath.enqueue_wake(new.id);
   end if;
   return null;
@@ -36,9 +34,7 @@ end $$;
 comment on function towpath.wake_when_idle() is 'What ended during a run is told when the session has nothing more to do.';
 
 create or replace trigger towpath_wake after update of active_process, runtime_state, quarantine on towpath.session
-  for each row when (new.active_process is null and new.runtime_state = 'idle' and new.quarantine is null
-                     and (old.active_process is not null or old.runtime_state <> 'idle' or old.quarantine is not null))
-  execute function towpath.wake_when_idle();
+  for each row execute function towpath.wake_when_idle();
 
 create or replace function towpath.number_completions(p_session text) returns void
 language plpgsql as $$

@@ -17,7 +17,7 @@ end $$;
 comment on function towpath.canonical(jsonb) is 'One text per JSON value: keys sorted bytewise, numbers without trailing zeros.';
 
 create or replace function towpath.digest(value text) returns bytea
-language plpgsql stable parallel safe security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql stable parallel safe as $$
 begin
   return (select sha256(substring(s.digest_key from 33) || sha256(substring(s.digest_key for 32) || convert_to(value, 'UTF8')))
           from towpath.store s);

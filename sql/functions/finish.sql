@@ -64,7 +64,7 @@ begin
   if base_version is not null then
     s := towpath.apply_delta(p.session_id, base_version, keys, vals);
     select coalesce(array_agg(i.id order by i.seq), '{}') into took from towpath.input i
-    where i.process_no = p.no and (i.kind = 'turn' or i.phase = 'applied') and i.finalized_at is null and i.boundary_seq is null;
+    where i.process_no = p.no and (i.phase = 'applied' or i.phase in ('queued', 'staged') and i.kind = 'turn') and i.boundary_seq is null;
     perform towpath.put_receipt(p.no, 'run_end', towpath.next_receipt(p.no), s, took, fence);
   end if;
   perform towpath.finalize(p.no, status, outcome, failure_kind, case when status = 'abandoned' then 'owner_drain' end, fence, p_said => said);

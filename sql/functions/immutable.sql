@@ -6,8 +6,6 @@ begin
 end $$;
 comment on function towpath.refuse_change() is 'Refuses an UPDATE of what never changes, also to somebody who may write the tables.';
 
-create or replace trigger towpath_final before update of status, outcome, failure_kind, abandon_writer, finalized_at on towpath.process
-  for each row when (old.finalized_at is not null) execute function towpath.refuse_change('a process ends once');
 create or replace trigger towpath_fixed before update of id, no, class, disposition, tenant, project, profile, session_id, turn_no, parent_id,
   request_digest, key_digest, created_at on towpath.process
   for each statement execute function towpath.refuse_change('what a process is does not change');
@@ -19,7 +17,7 @@ create or replace trigger towpath_fixed before update on towpath.receipt
   for each statement execute function towpath.refuse_change('a receipt is written once');
 
 create or replace function towpath.process_shape() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql as $$
 declare
   broken text := case
     when new.id = '' or length(new.id) > 200 or new.id ~ '[#,[:cntrl:]]' then 'an id has 1 to 200 characters, without # and comma and control characters'
@@ -43,7 +41,7 @@ create or replace trigger towpath_shape before insert or update of commands on t
   for each row execute function towpath.process_shape();
 
 create or replace function towpath.session_shape() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql as $$
 declare
   broken text := case
     when new.id = '' or length(new.id) > 200 or new.id ~ '[#[:cntrl:]]' then 'an id has 1 to 200 characters, without # and control characters'
@@ -63,7 +61,7 @@ create or replace trigger towpath_shape before insert or update of runtime_state
   for each row execute function towpath.session_shape();
 
 create or replace function towpath.input_shape() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql as $$
 declare
   broken text := case
     when new.kind not in ('turn', 'steer', 'interrupt', 'answer') then 'kind is turn, steer, interrupt or answer'

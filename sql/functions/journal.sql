@@ -30,6 +30,6 @@ begin
   said := towpath.note(p.no, 'process.restarted', jsonb_build_object('reason', reason));
   update towpath.attempt a set first_seq = said where a.process_no = p.no and a.attempt = p.attempt;
   update towpath.input i set phase = 'queued', updated_at = towpath.now()
-  where i.process_no = p.no and i.kind <> 'turn' and i.finalized_at is null;
+  where i.process_no = p.no and i.kind <> 'turn' and i.phase in ('queued', 'staged', 'applied');
 end $$;
 comment on function towpath.forget(bigint, bigint, text) is 'The owner begins a turn anew because its journal cannot be replayed here: the journal goes, what was said is taken back.';

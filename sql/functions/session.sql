@@ -1,5 +1,5 @@
 create or replace function towpath.number_change() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql as $$
 begin
   if new is not distinct from old then
     return new;
@@ -31,11 +31,14 @@ comment on function towpath.guard_runtime_state() is
 create or replace trigger towpath_runtime before update of runtime_state on towpath.session
   for each row when (old.runtime_state is distinct from new.runtime_state) execute function towpath.guard_runtime_state();
 
-create or replace function towpath.follow_turn() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+create or replace function towpath.follow_process() returns trigger
+language plpgsql as $$
 declare
   t timestamptz;
 begin
+  if new.class <> 'turn' and old.finalized_at is null and new.finalized_at is not null then
+    perform towpath.note_completion(new.no, new.kind, new.finalized_at);
+  end if;
   if new.class <> 'turn' or new.finalized_at is not null or old.status = new.status and old.attempt = new.attempt then
     return null;
   end if;
@@ -53,11 +56,11 @@ begin
   update towpath.session s set updated_at = t where s.id = new.session_id;
   return null;
 end $$;
-comment on function towpath.follow_turn() is
-'Whoever moves a turn has its session locked; the session, and the run that the turn is part of, follow in the same transaction. At its end finalize does this.';
+comment on function towpath.follow_process() is
+'Whoever moves a turn has its session locked; the session, and the run that the turn is part of, follow in the same transaction; at its end finalize does this. The end of another process is told to the session that waits for it.';
 
 create or replace trigger towpath_follow after update of status, attempt on towpath.process
-  for each row execute function towpath.follow_turn();
+  for each row execute function towpath.follow_process();
 
 create or replace view towpath.sessions as
   select s.id, s.tenant, s.project, s.profile, s.version, s.runtime_state, s.active_process, s.quarantine, s.created_at, s.updated_at,
