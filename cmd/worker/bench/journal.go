@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -118,24 +119,26 @@ func (a answers) Open(context.Context, hostabi.HTTPHead, []byte, http.Header) (*
 	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(&pieces{a, 0})}, nil
 }
 
-// pieces is a body that is read piece by piece.
+// pieces is a body that has come whole: a read gives as many pieces as there is room for.
 type pieces struct {
 	answers
 	given int
 }
 
-func (p *pieces) Read(b []byte) (int, error) {
-	if p.given == p.pieces {
-		return 0, io.EOF
+func (p *pieces) Read(b []byte) (n int, err error) {
+	for ; p.given < p.pieces && len(b)-n >= len(p.piece); p.given++ {
+		n += copy(b[n:], p.piece)
 	}
-	p.given++
-	return copy(b, p.piece), nil
+	if n == 0 {
+		err = io.EOF
+	}
+	return n, err
 }
 
 var head = []byte(`{"method":"POST","url":"https://provider.example/"}`)
 
 // ask makes a request and reads its answer to the end, saying every piece of it.
-func ask(ctx context.Context, h hostabi.Host) error {
+func ask(ctx context.Context, h hostabi.Host, piece int) error {
 	handle, err := h.HTTPOpen(ctx, head, []byte("what is the weather like?"))
 	if err != nil {
 		return err
@@ -147,8 +150,10 @@ func ask(ctx context.Context, h hostabi.Host) error {
 		}
 		switch r.Kind {
 		case hostabi.KindData:
-			if _, err := h.Emit(ctx, []byte(`{"type":"message.delta","text":"`+string(r.Payload[:5])+`"}`)); err != nil {
-				return err
+			for p := range slices.Chunk(r.Payload, piece) {
+				if _, err := h.Emit(ctx, []byte(`{"type":"message.delta","text":"`+string(p[:5])+`"}`)); err != nil {
+					return err
+				}
 			}
 		case hostabi.KindEnd:
 			return h.Close(ctx, handle)
@@ -158,10 +163,10 @@ func ask(ctx context.Context, h hostabi.Host) error {
 	}
 }
 
-func asking(n int) func(context.Context, hostabi.Host) error {
+func asking(n, piece int) func(context.Context, hostabi.Host) error {
 	return func(ctx context.Context, h hostabi.Host) error {
 		for range n {
-			if err := ask(ctx, h); err != nil {
+			if err := ask(ctx, h, piece); err != nil {
 				return err
 			}
 		}
@@ -193,7 +198,7 @@ func durableCalls(ctx context.Context, o Options, s *server, emit func(Row)) err
 	} {
 		var rates, base []float64
 		for round := range c.rounds {
-			g.guest = asking(c.calls)
+			g.guest = asking(c.calls, 1)
 			ids, err := g.submit(ctx, c.turns)
 			if err != nil {
 				return err

@@ -25,6 +25,8 @@ import (
 const (
 	chunks  = 1000
 	streams = 8 // turns side by side
+
+	bareBytes = 200 // of a piece
 )
 
 // overhead measures turns of a thousand pieces with the journal and without: whole ones, of a plugin that reads a
@@ -42,14 +44,14 @@ func bare(ctx context.Context, o Options, s *server, emit func(Row)) error {
 		return err
 	}
 	defer pool.Close()
-	provider := answers{pieces: chunks, piece: bytes.Repeat([]byte("x"), 200)}
+	provider := answers{pieces: chunks, piece: bytes.Repeat([]byte("x"), bareBytes)}
 	var nodes [2]*guests
 	for i := range nodes {
 		if nodes[i], err = startGuests(ctx, o, pool, provider, func(c *turn.Config) { c.NoJournal = i == 1 }); err != nil {
 			return err
 		}
 		defer nodes[i].stop()
-		nodes[i].guest = asking(1)
+		nodes[i].guest = asking(1, bareBytes)
 	}
 	with, without, err := compare(func(i int) (time.Duration, error) {
 		ids, err := nodes[i].submit(ctx, streams)
@@ -179,8 +181,9 @@ func render(ctx context.Context) (http.HandlerFunc, error) {
 }
 
 const (
-	recorded = 1000
-	perAsk   = 8 // calls of ask with two pieces: http_open, head, twice a piece and an event, end, close
+	recorded    = 1000
+	perAsk      = 7    // calls of ask with two pieces: http_open, head, data, two events, end, close
+	replayBytes = 1024 // of a piece; after less than 2 KiB at a time a stream makes a pause
 )
 
 // replay measures how soon a turn that is taken over is where it was.
@@ -192,7 +195,7 @@ func replay(ctx context.Context, o Options, s *server, emit func(Row)) error {
 	defer pool.Close()
 	died := errors.New("died")
 	var live time.Time // the first live call
-	g, err := startGuests(ctx, o, pool, answers{pieces: 2, piece: bytes.Repeat([]byte("x"), 200)}, func(c *turn.Config) {
+	g, err := startGuests(ctx, o, pool, answers{pieces: 2, piece: bytes.Repeat([]byte("x"), replayBytes)}, func(c *turn.Config) {
 		c.Fault = func(p turn.Point) {
 			if p.Name == turn.AtCall && live.IsZero() {
 				live = time.Now()
@@ -211,8 +214,8 @@ func replay(ctx context.Context, o Options, s *server, emit func(Row)) error {
 		}
 		dies := true
 		g.guest = func(ctx context.Context, h hostabi.Host) error {
-			for range recorded / perAsk {
-				if err := ask(ctx, h); err != nil {
+			for range (recorded + perAsk - 1) / perAsk {
+				if err := ask(ctx, h, replayBytes); err != nil {
 					return err
 				}
 			}
