@@ -116,6 +116,7 @@ type generator struct {
 	multi  bool   // the function has two results
 	funcs  int
 	jumps  bool // the way Go's compiler does
+	moves  bool // more memory at once than is moved in one piece
 }
 
 const (
@@ -133,8 +134,11 @@ var boundedTable = []byte{0x70, 1, 8, 40}
 var genLocals = map[byte][]int{0x7f: {0, 2}, 0x7e: {1, 3}, 0x7d: {4}, 0x7c: {5}}
 
 func generate(seed uint64) []byte {
-	g := &generator{Rand: rand.New(rand.NewPCG(seed, 1)), w: plugin(), jumps: seed%3 == 2}
+	g := &generator{Rand: rand.New(rand.NewPCG(seed, 1)), w: plugin(), jumps: seed%3 == 2, moves: seed%5 == 4}
 	w := g.w
+	if g.moves {
+		w.memories = [][]byte{{1, 20, 24}}
+	}
 	w.codes = w.codes[:1]
 	w.types = append(w.types,
 		functype([]byte{0x7f, 0x7e}, []byte{0x7e}),       // 4
@@ -254,6 +258,14 @@ func (g *generator) statement() []byte {
 		return cat(g.value(0x7f), 0x41, 31, 0x71, 0x45, 0x04, 0x40, v, 0x0f, 0x0b)
 	case 13: // bulk memory
 		n := []byte{0x41, 63}
+		if g.moves {
+			far := func() []byte { return cat(0x41, s64(int64(g.IntN(20<<16)))) } // the longest reach beyond the end, which traps
+			from, to, n := far(), far(), cat(0x41, s64(int64(g.IntN(14<<16))))
+			if g.IntN(2) == 0 {
+				return cat(to, g.value(0x7f), n, 0xfc, 11, 0)
+			}
+			return cat(to, from, n, 0xfc, 10, 0, 0)
+		}
 		switch g.IntN(4) {
 		case 0:
 			return cat(g.address(), g.value(0x7f), n, 0xfc, 11, 0)
