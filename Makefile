@@ -30,7 +30,7 @@ test: postgres ## Run all tests
 
 # Left out: tests whose work is done in processes of their own or inside a large module, where the detector sees nothing
 # and makes loading one take a minute. They run in test.
-UNRACED := TestAttacksEndAsTheyShould|TestMutantsAreRefusedOrEnd|TestEqualHostsMakeEqualTraces|TestTheSeedDecidesWhatIsFrozen|TestAGoGuestBehavesTheSameWithoutItsTable|TestScripts/dropin|TestScripts/pinned
+UNRACED := TestAttacksEndAsTheyShould|TestMutantsAreRefusedOrEnd|TestEqualHostsMakeEqualTraces|TestOurPluginsMakeEqualTraces|TestTheSeedDecidesWhatIsFrozen|TestAGoGuestBehavesTheSameWithoutItsTable|TestScripts/dropin|TestScripts/pinned
 
 race: postgres gcc ## Run the tests with the race detector
 	CGO_ENABLED=1 go test -race -short -timeout 20m -skip '$(UNRACED)' ./...

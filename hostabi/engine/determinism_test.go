@@ -5,7 +5,11 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+
+	"github.com/towpath/towpath/hostabi"
 )
 
 // traceOf runs a turn and returns the digest of all that the guest asked of its host and was answered.
@@ -62,6 +66,55 @@ func TestEqualHostsMakeEqualTraces(t *testing.T) {
 				}
 				if err := e.Close(context.Background()); err != nil {
 					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// So do the plugins that we ship, up to the end of a turn or to where its provider or child says no more.
+func TestOurPluginsMakeEqualTraces(t *testing.T) {
+	chat := []*hostabi.Record{
+		{Kind: hostabi.KindHead, Handle: 1, Code: 200, Payload: []byte(`{"content-type":["text/event-stream"]}`)},
+		{Kind: hostabi.KindData, Handle: 1, Payload: []byte("data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hello\"}}]}\n\n")},
+		{Kind: hostabi.KindData, Handle: 1, Payload: []byte("data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\", Ada\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n")},
+		{Kind: hostabi.KindEnd, Handle: 1},
+	}
+	cache := filepath.Join(t.TempDir(), "cache")
+	for folder, c := range map[string]struct {
+		records []*hostabi.Record
+		calls   string // one of them, late in the turn
+	}{
+		"../../examples/01-hello":  {nil, "Hello, Ada"},
+		"../../plugins/deepseek":   {chat, "message.delta"},
+		"../../plugins/minimax-m3": {chat, "message.delta"},
+		"../../plugins/codex":      {nil, "proc_open"},
+	} {
+		t.Run(filepath.Base(folder), func(t *testing.T) {
+			const request = `{"process":"p","session":"s","profile":"x","attempt":1,"input":{"text":"Ada"},"config":{},"thread":{}}`
+			wasm, want := guest(t, folder), ""
+			for _, config := range []Config{{}, {}, {CopyMemory: true}, {Interpreter: true}} { // made, from the cache, copied, interpreted
+				config.CacheDir, config.Seed = cache, []byte("a secret of the deployment")
+				e, err := New(context.Background(), config)
+				if err != nil {
+					t.Fatal(err)
+				}
+				h := newTestHost(request)
+				h.records = slices.Clone(c.records)
+				h.block = func(context.Context) error { return hostabi.Errorf(hostabi.ECANCELED, "nothing more comes") }
+				ended := load(t, e, wasm, Limits{}).Run(context.Background(), h)
+				got := fmt.Sprintf("%s%v", h.trace.String(), ended)
+				if err := e.Close(context.Background()); err != nil {
+					t.Fatal(err)
+				}
+				if !strings.Contains(got, c.calls) {
+					t.Fatalf("the turn does not come to %s:\n%s", c.calls, got)
+				}
+				if want == "" {
+					want = got
+				}
+				if got != want {
+					t.Errorf("%+v makes another trace:\n%s\nwant\n%s", config, got, want)
 				}
 			}
 		})

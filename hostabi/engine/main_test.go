@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -32,7 +33,7 @@ var guests = struct {
 	built map[string][]byte
 }{built: map[string][]byte{}}
 
-// guest builds testdata/name as a plugin.
+// guest builds testdata/name as a plugin, or the folder that name is a path of.
 func guest(t testing.TB, name string) []byte {
 	t.Helper()
 	guests.Lock()
@@ -40,8 +41,11 @@ func guest(t testing.TB, name string) []byte {
 	if b, ok := guests.built[name]; ok {
 		return b
 	}
-	out := filepath.Join(t.TempDir(), name+".wasm")
-	cmd := exec.Command("go", "build", "-buildmode=c-shared", "-o", out, "./testdata/"+name)
+	out, folder := filepath.Join(t.TempDir(), "guest.wasm"), name
+	if !strings.Contains(name, "/") {
+		folder = "./testdata/" + name
+	}
+	cmd := exec.Command("go", "build", "-buildmode=c-shared", "-o", out, folder)
 	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "GOFLAGS=")
 	if b, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build guest %s: %v\n%s", name, err, b)
