@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"io/fs"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,6 +34,8 @@ func TestEveryFaultOfTheProviderHasAClass(t *testing.T) {
 		"[[fault:no-done]]":                             guest.KindTruncated,
 		"[[fault:json]]":                                guest.KindTruncated,
 		"[[fault:stall]]":                               guest.KindStalled,
+		"[[fault:stall every=1ms]]":                     guest.KindStalled,
+		"[[fault:keepalive every=1ms]]":                 guest.KindStalled,
 		"[[fault:failed body=rate_limit_exceeded]]":     guest.KindRateLimited,
 		"[[fault:failed body=insufficient_quota]]":      guest.KindBalance,
 		"[[fault:failed body=context_length_exceeded]]": guest.KindContextOverflow,
@@ -62,6 +65,20 @@ func TestEveryFaultOfTheProviderHasAClass(t *testing.T) {
 				t.Error("a failed turn is in the thread")
 			}
 		})
+	}
+}
+
+// Left to itself codex waits for ever for a network that is gone.
+func TestCodexDoesNotWaitForANetwork(t *testing.T) {
+	w := newWorld(t, nil)
+	gone := httptest.NewServer(nil)
+	gone.Close()
+	for _, url := range []string{gone.URL, "http://nowhere.invalid"} {
+		w.host.Fill["broker:url"] = url + "/v1"
+		w.say("p1", "hello there", nil)
+		if o := w.finish(); o.Status != "failed" || o.Kind != guest.KindNetwork || !o.Retryable || len(w.host.Session) > 0 {
+			t.Errorf("%s: %+v\n%s", url, o, w.log())
+		}
 	}
 }
 
