@@ -55,7 +55,7 @@ func spellings(canary string) map[string][]byte {
 	plain := strings.NewReplacer(`\u003c`, "<", `\u003e`, ">", `\u0026`, "&").Replace(string(quoted))
 	all := map[string][]byte{
 		"plain": []byte(canary), "JSON": quoted[1 : len(quoted)-1], "plain JSON": []byte(plain[1 : len(plain)-1]),
-		"URL": []byte(url.QueryEscape(canary)), "path": []byte(url.PathEscape(canary)), "in part": []byte(canary[:20]),
+		"URL": []byte(url.QueryEscape(canary)), "path": []byte(url.PathEscape(canary)), "in part": []byte(canary[:min(20, len(canary))]),
 	}
 	for before := range 3 {
 		// The characters that the canary alone decides, whatever stands before it and behind.
@@ -68,28 +68,42 @@ func spellings(canary string) map[string][]byte {
 	return all
 }
 
-// clean fails the story when a text holds the canary.
+// forms are the spellings of all that nobody may hold: the canary, and what the issuer of accounts has given.
+func (s *script) forms() map[string]map[string][]byte {
+	all := map[string]map[string][]byte{}
+	if s.canary != "" {
+		all["the key"] = spellings(s.canary)
+	}
+	for i, given := range s.provider.Given() {
+		all[fmt.Sprintf("secret %d of the login", i)] = spellings(given)
+	}
+	return all
+}
+
+// clean fails the story when a text holds one of them.
 func clean(ts *testscript.TestScript, what string, text []byte) {
-	for spelling, form := range spellings(of(ts).canary) {
-		if bytes.Contains(text, form) {
-			ts.Fatalf("%s holds the key (%s)", what, spelling)
+	for secret, forms := range of(ts).forms() {
+		for spelling, form := range forms {
+			if bytes.Contains(text, form) {
+				ts.Fatalf("%s holds %s (%s)", what, secret, spelling)
+			}
 		}
 	}
 }
 
-// nokey NODE looks for the canary: in what the kernel tells of every process, in the homes of the node's children, in the
+// nokey NODE looks for the canary, and for all that a login has given: in what the kernel tells of every process, in the homes of the node's children, in the
 // memory of its guests, in its log, and in a dump of the database.
 func cmdNoKey(ts *testscript.TestScript, neg bool, args []string) {
 	only(ts, neg, args, "nokey NODE", len(args) == 1)
 	n := nodeOf(ts, args[0])
-	if of(ts).canary == "" {
-		ts.Fatalf("there is no canary")
+	if len(of(ts).forms()) == 0 {
+		ts.Fatalf("there is no canary, and nobody has logged in")
 	}
 	files, err := filepath.Glob("/proc/[0-9]*/[ce][mn][dv][li]*") // cmdline and environ
 	ts.Check(err)
 	given := fmt.Sprintf("/proc/%d/environ", n.cmd.Process.Pid) // where canary env has put it
 	for _, file := range files {
-		if file == given && ts.Getenv(of(ts).canaryIn) == of(ts).canary {
+		if file == given && of(ts).canary != "" && ts.Getenv(of(ts).canaryIn) == of(ts).canary {
 			continue
 		}
 		if text, err := os.ReadFile(file); err == nil { // or it has ended, or is not ours

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,6 +21,7 @@ type issuer struct {
 	count    int                // of tokens
 	access   string             // that the door takes; "" when it was revoked
 	refresh  string             // that is worth a new one
+	given    []string           // every token and device id so far
 	down     int                // answers that are still to be 503
 	renewals int
 	reused   bool
@@ -79,6 +81,13 @@ func (s *Server) Trouble(n int) {
 	s.issuer.down = n
 }
 
+// Given is everything secret that the issuer has handed out: tokens, and what stands for a device.
+func (s *Server) Given() []string {
+	s.issuer.mu.Lock()
+	defer s.issuer.mu.Unlock()
+	return slices.Clone(s.issuer.given)
+}
+
 // Renewals is how often a refresh token was taken.
 func (s *Server) Renewals() int {
 	s.issuer.mu.Lock()
@@ -128,7 +137,7 @@ func (i *issuer) begin(w http.ResponseWriter, r *http.Request) {
 	defer i.mu.Unlock()
 	n := len(i.devices) + 1
 	id, user := fmt.Sprintf("device-%d-very-private", n), fmt.Sprintf("ABCD-%04d", n)
-	i.devices[id] = &device{user: user}
+	i.devices[id], i.given = &device{user: user}, append(i.given, id)
 	answer(w, 200, map[string]any{"device_auth_id": id, "user_code": user, "interval": "0"})
 }
 
@@ -203,7 +212,9 @@ func (i *issuer) give(w http.ResponseWriter, ttl time.Duration) {
 	claims := map[string]any{"exp": time.Now().Add(ttl).Unix(), "jti": i.count, "https://api.openai.com/auth": map[string]any{"chatgpt_account_id": Account, "chatgpt_plan_type": "plus"}}
 	i.access = token("access", claims)
 	i.refresh = fmt.Sprintf("refresh-%d-canary", i.count)
-	answer(w, 200, map[string]any{"id_token": token("id", claims), "access_token": i.access, "refresh_token": i.refresh})
+	id := token("id", claims)
+	i.given = append(i.given, i.access, i.refresh, id)
+	answer(w, 200, map[string]any{"id_token": id, "access_token": i.access, "refresh_token": i.refresh})
 }
 
 // token looks like a JSON Web Token; nobody has signed it.
