@@ -61,6 +61,9 @@ func (c *cli) bench() *cobra.Command {
 				table.row(r)
 				over = c.busy("measuring " + r.Suite)
 			})
+			if cmd.Context().Err() != nil { // whatever it was doing
+				return fmt.Errorf("suite %s: %w", suites[0].Name, cmd.Context().Err())
+			}
 			if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 				return fmt.Errorf("suite %s has not ended within %v: give it longer with --limit", suites[0].Name, limit)
 			}

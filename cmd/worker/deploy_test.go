@@ -118,6 +118,55 @@ func TestTheUnitFitsTheWorker(t *testing.T) {
 	}
 }
 
+// The image runs what it has copied, as a user who owns the folders that it writes to, and sets what is a setting.
+func TestTheImageFitsTheWorker(t *testing.T) {
+	text, err := os.ReadFile("../../deploy/Containerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, image, _ := strings.Cut(string(text), "\nFROM scratch\n")
+	said, owned, env := map[string]string{}, map[string]string{}, map[string]string{}
+	for line := range strings.Lines(image) {
+		instruction, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		words := strings.Fields(rest)
+		switch said[instruction] = rest; instruction {
+		case "COPY":
+			owner := ""
+			for _, w := range words {
+				if user, ok := strings.CutPrefix(w, "--chown="); ok {
+					owner = user
+				}
+			}
+			owned[words[len(words)-1]] = owner
+		case "ENV":
+			for _, pair := range words {
+				name, value, _ := strings.Cut(pair, "=")
+				known(t, "the image", name)
+				env[name] = value
+			}
+		}
+	}
+	user := said["USER"]
+	if user == "" || strings.HasPrefix(user, "0") || strings.HasPrefix(user, "root") {
+		t.Errorf("it runs as %q", user)
+	}
+	for _, folder := range []string{env["TOWPATH_CACHE_DIR"], said["VOLUME"], "/tmp"} {
+		if owned[folder] != user {
+			t.Errorf("%s belongs to %q, not to %s", folder, owned[folder], user)
+		}
+	}
+	if _, there := owned[env["TOWPATH_PLUGINS"]]; !there {
+		t.Errorf("the plugins folder %q is not copied", env["TOWPATH_PLUGINS"])
+	}
+	program := strings.Trim(said["ENTRYPOINT"], `[]"`)
+	if _, there := owned[program]; !there {
+		t.Errorf("it starts %q, which is not copied", program)
+	}
+	if _, port, err := net.SplitHostPort(env["TOWPATH_MONITOR"]); err != nil || port != said["EXPOSE"] {
+		t.Errorf("it exposes %s and answers at %s", said["EXPOSE"], env["TOWPATH_MONITOR"])
+	}
+}
+
 // object is any YAML mapping; at walks down its keys.
 type object map[string]any
 

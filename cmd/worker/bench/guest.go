@@ -8,15 +8,12 @@ import (
 
 // guest is the suite guest: the engine beside plain wazero, native programs and Extism.
 func guest(ctx context.Context, o Options, emit func(Row)) error {
-	rows, err := enginebench.Run(ctx, enginebench.Options{
+	_, err := enginebench.Run(ctx, enginebench.Options{
 		Turns: o.Turns, ExtismDir: o.Extism,
+		Row: func(r enginebench.Row) {
+			emit(Row{Name: r.Name, Value: r.Value, Unit: r.Unit, Baseline: r.Baseline, Ratio: r.Ratio})
+		},
 		Log: func(line string) { o.Logger.Warn(line) },
 	})
-	if err != nil {
-		return err
-	}
-	for _, r := range rows {
-		emit(Row{Name: r.Name, Value: r.Value, Unit: r.Unit, Baseline: r.Baseline, Ratio: r.Ratio})
-	}
-	return nil
+	return err
 }

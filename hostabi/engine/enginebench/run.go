@@ -29,13 +29,18 @@ type Options struct {
 	Turns int
 	// ExtismDir is the folder of the nested module extismbench. Empty: the comparison is left out.
 	ExtismDir string
+	// Row is told each figure as soon as it is measured. nil: nobody.
+	Row func(Row)
 	// Log gets a sentence for whatever is left out. nil: nobody.
 	Log func(string)
 }
 
 // Run measures and returns the rows. It takes about a minute. The program must call engine.ChildMain first in main.
 func Run(ctx context.Context, o Options) ([]Row, error) {
-	b := &bench{turns: cmp.Or(o.Turns, 2000), log: o.Log}
+	b := &bench{turns: cmp.Or(o.Turns, 2000), row: o.Row, log: o.Log}
+	if b.row == nil {
+		b.row = func(Row) {}
+	}
 	if b.log == nil {
 		b.log = func(string) {}
 	}
@@ -67,6 +72,7 @@ func Run(ctx context.Context, o Options) ([]Row, error) {
 
 type bench struct {
 	turns  int
+	row    func(Row)
 	log    func(string)
 	engine *engine.Engine
 	guest  []byte
@@ -80,6 +86,7 @@ func (b *bench) add(name string, value float64, unit string, baseline float64) {
 		r.Ratio = value / baseline
 	}
 	b.rows = append(b.rows, r)
+	b.row(r)
 }
 
 //go:embed testdata
