@@ -66,6 +66,7 @@ type execution struct {
 	mu       sync.Mutex
 	batch    store.Batch // not flushed yet
 	size     int         // bytes in batch and in flight
+	packed   int         // bytes of journal in the batch before, as a guess at those of the next
 	flushing bool        // a batch of this turn is on its way
 	stored   int         // calls whose entries are committed
 	closed   bool        // the rest goes with the commit that ends the turn

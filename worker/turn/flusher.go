@@ -281,6 +281,7 @@ func (x *execution) take() (store.Batch, bool) {
 		return store.Batch{}, false
 	}
 	b := x.batch
+	x.packed = len(b.Journal.Entries)
 	x.batch = store.Batch{Owner: x.owner}
 	x.flushing = true
 	return b, true

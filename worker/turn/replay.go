@@ -215,6 +215,7 @@ func (x *execution) record(e entry, event *event) error {
 		j := &x.batch.Journal
 		if j.Count == 0 {
 			j.First = x.n
+			j.Entries = make([]byte, 0, x.packed)
 		}
 		before := len(j.Entries)
 		j.Entries = e.appendTo(j.Entries)
