@@ -1,6 +1,7 @@
 package sql_test
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -251,5 +252,19 @@ func TestCheckFindsWhatIsBroken(t *testing.T) {
 				t.Errorf("found %v, want %q", broken, rule)
 			}
 		})
+	}
+}
+
+func TestAJournalIsSmallWhereTheServerCanMakeItSo(t *testing.T) {
+	t.Parallel()
+	pool := queuetest.Pool(t)
+	entries := []byte(strings.Repeat(`data: {"choices":[{"delta":{"content":"word"}}]}`, 1000))
+	exec(t, pool, "insert into towpath.journal (process_no, first_n, count, entries, fence, at) values (1, 0, 1, $1, 1, now())", entries)
+	if !bytes.Equal(get[[]byte](t, pool, "select entries from towpath.journal"), entries) {
+		t.Error("the entries are not what was stored")
+	}
+	lz4 := get[bool](t, pool, "select 'lz4' = any(enumvals) from pg_settings where name = 'default_toast_compression'")
+	if size := get[int](t, pool, "select pg_column_size(entries) from towpath.journal"); lz4 && size > len(entries)/4 {
+		t.Errorf("%d bytes take %d", len(entries), size)
 	}
 }
