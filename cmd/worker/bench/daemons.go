@@ -39,7 +39,7 @@ func daemons(ctx context.Context, o Options, emit func(Row)) (err error) {
 	if err != nil {
 		return err
 	}
-	node, err := startChild(ctx, o, s, "daemons", dsn)
+	node, err := startChild(context.WithoutCancel(ctx), o, s, "daemons", dsn) // it is what stops the daemons of a run that was interrupted
 	if err != nil {
 		return err
 	}

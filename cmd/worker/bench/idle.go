@@ -101,6 +101,7 @@ func startChild(ctx context.Context, o Options, s *server, name, dsn string, arg
 		"TOWPATH_DATA_DIR=" + filepath.Join(s.dir, name+"-data")}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 30 * time.Second
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // what a terminal interrupts is the run, which stops it in its time
 	pipe, err := cmd.StderrPipe()
 	if err != nil {
 		return nil, err
