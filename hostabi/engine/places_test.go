@@ -102,3 +102,18 @@ func TestACompilerLeavesAProcessorWhereTurnsRun(t *testing.T) {
 		t.Errorf("%d threads compile on one processor, want 1", n)
 	}
 }
+
+// Which of several processors are at work is never certain; one alone is, as it runs this.
+func TestOneProcessorIsCrowded(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	if !crowded() {
+		t.Error("a guest would keep the only processor until Go takes it")
+	}
+}
+
+func BenchmarkCrowded(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		crowded()
+	}
+}

@@ -111,7 +111,7 @@ func (t *turn) park(p []byte) uint64 {
 }
 
 // quantum is how long a guest that only computes keeps a processor that others wait for. Go's scheduler would give it ten
-// times as much; to let others run wakes a thread, which costs as much as some microseconds of computing.
+// times as much.
 const quantum = time.Millisecond
 
 // yield is called by the guest when its counter has run out: it is where a guest that makes no host calls can be
@@ -122,8 +122,10 @@ func (t *turn) yield() {
 	// The clock is read here and not at every call, as a call is far cheaper than a reading.
 	now := time.Now()
 	if now.Sub(t.since) > quantum {
-		runtime.Gosched()
-		now = time.Now()
+		if crowded() {
+			runtime.Gosched()
+			now = time.Now()
+		}
 		t.since = now
 	}
 	t.stopIfDone()
