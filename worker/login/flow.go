@@ -90,10 +90,8 @@ func (n Node) take(ctx context.Context, p *Provider, l store.Login) (time.Durati
 		}
 		return d.Interval, logins.Offer(ctx, l, p.issuer, secret, o.URL, o.Code)
 	}
-	var (
-		polled store.Polled
-		err    error = store.ErrSealed
-	)
+	var polled store.Polled
+	err := store.ErrSealed
 	if logins.Knows(l) {
 		polled, err = logins.Poll(ctx, l.ID, n.ID, hold)
 	}
