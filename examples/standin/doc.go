@@ -45,7 +45,7 @@
 //
 // It also plays an issuer of account tokens: device codes at /api/accounts/deviceauth, tokens at /oauth/token, and
 // POST /backend-api/codex/responses, a door that opens for the newest access token only. [Server.Approve] is the person
-// who types in a code, [Server.Revoke] and [Server.Forget] end tokens. Over HTTP:
+// who types in a code, [Server.Deny] one who says no, [Server.Revoke] and [Server.Forget] end tokens. Over HTTP:
 //
 //	POST /standin/approve/CODE   POST /standin/revoke
 //

@@ -167,6 +167,23 @@ func TestTheThreeTimersHaveTheirDefaults(t *testing.T) {
 	}
 }
 
+// A person who asks the provider about an answer needs its id, under whichever name it came.
+func TestARefusalNamesItsRequest(t *testing.T) {
+	for name, want := range map[string]string{"x-request-id": "one", "x-deepseek-request-id": "two"} {
+		h := guesttest.New(t, hostabi.TurnRequest{Input: json.RawMessage(`{"text":"hi"}`)})
+		h.Server = func(x *guesttest.Exchange) {
+			header := http.Header{"Content-Type": {"application/json"}}
+			header.Set(name, want)
+			x.Respond(500, header)
+			_, _ = x.Write([]byte(`{"error":{"message":"no"}}`))
+			x.End()
+		}
+		if o := finish(t, h); o.Kind != guest.KindOverloaded || !strings.Contains(o.Message, "[request "+want+"]") {
+			t.Errorf("%s: %+v", name, o)
+		}
+	}
+}
+
 func TestWhatTheHostRefusesIsClassified(t *testing.T) {
 	for code, want := range map[hostabi.Code]guest.Kind{
 		hostabi.EDENIED: guest.KindDenied, hostabi.EIO: guest.KindNetwork, hostabi.ETIMEDOUT: guest.KindStalled,

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/towpath/towpath/examples/standin"
+	"github.com/towpath/towpath/hostabi"
 	"github.com/towpath/towpath/hostabi/guest"
 	"github.com/towpath/towpath/hostabi/guest/chat/chattest"
 	"github.com/towpath/towpath/hostabi/guest/guesttest"
@@ -132,6 +133,26 @@ func TestSettingsReachTheProvider(t *testing.T) {
 	}
 	if g, w := string(chattest.Encode(t, got)), string(chattest.Encode(t, want)); g != w {
 		t.Errorf("request %s\nwant    %s", g, w)
+	}
+}
+
+// A key is of one region, whose door the plugin asks at; base_url overrules it.
+func TestEachRegionHasItsDoor(t *testing.T) {
+	for config, want := range map[string]string{
+		`{}`:                  "https://api.minimax.io/v1/chat/completions",
+		`{"region":"global"}`: "https://api.minimax.io/v1/chat/completions",
+		`{"region":"china"}`:  "https://api.minimaxi.com/v1/chat/completions",
+		`{"region":"china","base_url":"https://gateway.example/v1"}`: "https://gateway.example/v1/chat/completions",
+	} {
+		h := guesttest.New(t, hostabi.TurnRequest{Input: json.RawMessage(`{"text":"hi"}`), Config: json.RawMessage(config)})
+		asked := ""
+		h.Server = func(x *guesttest.Exchange) {
+			asked = x.Head.URL
+			x.Fail(hostabi.EDENIED, "as the test says")
+		}
+		if o := finish(t, h); o.Kind != guest.KindDenied || asked != want {
+			t.Errorf("%s: %q (%s), want %q", config, asked, o.Kind, want)
+		}
 	}
 }
 
