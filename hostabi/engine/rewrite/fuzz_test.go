@@ -26,6 +26,8 @@ func FuzzModule(f *testing.F) {
 func FuzzMutant(f *testing.F) {
 	f.Add(uint64(1), []byte{})
 	f.Add(uint64(2), []byte{1, 200, 0x0f})
+	f.Add(uint64(4), []byte{}) // moves more than a piece of memory; so does the next
+	f.Add(uint64(9), []byte{})
 	worlds := []*world{newWorld(f, "compiler"), newWorld(f, "interpreter")}
 	f.Fuzz(func(t *testing.T, seed uint64, damage []byte) {
 		wasm := generate(seed)
