@@ -194,7 +194,7 @@ func durableCalls(ctx context.Context, o Options, s *server, emit func(Row)) err
 	}{
 		{"durable_calls_per_s", 64, 100, 8, 6, time.Second},
 		// A disk has moods of seconds, and a chain feels each of its commits: many short rounds.
-		{"serial_chain_calls_per_s", 1, 150, 1, 31, 100 * time.Millisecond},
+		{"serial_chain_calls_per_s", 1, 300, 1, 21, 200 * time.Millisecond},
 	} {
 		var rates, base []float64
 		for round := range c.rounds {
