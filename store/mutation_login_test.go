@@ -17,7 +17,7 @@ func init() {
 		{name: "done without tokens", file: login, old: "  perform towpath.credential_put(l.target, issuer, secret, expires_at);\n", new: "", run: done},
 		{name: "done, and in the way", file: login, old: "set outcome = 'done', ended_at = towpath.now(), detail = null", new: "set outcome = 'done', ended_at = towpath.now()", run: done},
 		{name: "notes that are not kept", file: login, old: "set detail = nullif(left(login_note.detail, 1000), '')", new: "set detail = null", run: "TestALoginSaysWhatIsInTheWay"},
-		{name: "any outcome", file: login, old: "if outcome is null or outcome not in ('denied', 'expired', 'cancelled', 'failed') then", new: "if false then", run: one},
+		{name: "any end of a login", file: login, old: "if outcome is null or outcome not in ('denied', 'expired', 'cancelled', 'failed') then", new: "if false then", run: one},
 		{name: "it ends twice", file: login, old: "where x.id = login_end.id and x.outcome is null for", new: "where x.id = login_end.id for", run: done},
 		{name: "a flow outlives its login", file: login, old: "where x.kind = 'device' and x.key = l.flow and x.spent_at is null;", new: "where false;", run: ends},
 		{name: "a job outlives its login", file: login, old: "  perform towpath.end_job(l.river_job_id, 'cancelled');\n", new: "", run: ends},
