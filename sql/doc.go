@@ -98,6 +98,9 @@
 // asks for their phase, since "finalized_at is null" would read those of every process that waits.
 // A table of one row is still read whole, at a price that makes Postgres compile the statement each time: so also "set jit = off".
 //
+// A CHECK of a table and the WHEN of a trigger are read anew by every statement; an expression of a trigger function once a
+// transaction. So what a state needs is said by towpath_transition and towpath_phase, with the code and name of a constraint.
+//
 // # Errors
 //
 //	SQLSTATE  kind                 HTTP  when
