@@ -137,7 +137,7 @@ func TestAJournalAloneIsItsOwners(t *testing.T) {
 		}
 		late <- stored
 	}()
-	for len(late) == 0 && !get[bool](w, "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')") {
+	for len(late) == 0 && !get[bool](w, "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock') from pg_sleep(0.005)") {
 	}
 	w.ok(taker.Commit(t.Context()))
 	if stored := <-late; len(stored) != 0 {

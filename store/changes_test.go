@@ -29,7 +29,7 @@ func (w *world) follow(cursor string, page int) ([]store.Change, string) {
 // passed waits until the feed has come past all that is committed: other tests' transactions hold it back, too.
 func (w *world) passed() {
 	w.Helper()
-	for own := get[string](w, "select pg_current_xact_id()::text"); !get[bool](w, "select pg_snapshot_xmin(pg_current_snapshot()) > $1::text::xid8", own); {
+	for own := get[string](w, "select pg_current_xact_id()::text"); !get[bool](w, "select pg_snapshot_xmin(pg_current_snapshot()) > $1::text::xid8 from pg_sleep(0.002)", own); {
 	}
 }
 

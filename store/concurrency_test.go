@@ -300,9 +300,30 @@ func (w *world) blocked(holder pgx.Tx, conn *pgxpool.Conn, done <-chan error) (b
 			return false, err
 		default:
 		}
-		if get[bool](w, "select $1 = any(pg_blocking_pids($2))", int32(holder.Conn().PgConn().PID()), int32(conn.Conn().PgConn().PID())) {
+		if get[bool](w, "select $1 = any(pg_blocking_pids($2)) from pg_sleep(0.005)", int32(holder.Conn().PgConn().PID()), int32(conn.Conn().PgConn().PID())) {
 			return true, nil
 		}
+	}
+}
+
+// behind calls sql in a second session while the first is in a transaction: it must wait for that one, which commits
+// then, and end with the code that is wanted ("" is no error).
+func (w *world) behind(first pgx.Tx, want, sql string, args ...any) {
+	w.Helper()
+	conn, err := w.pool.Acquire(w.Context())
+	w.ok(err)
+	defer conn.Release()
+	done := make(chan error, 1)
+	go func() {
+		_, err := conn.Exec(w.Context(), sql, args...)
+		done <- err
+	}()
+	if waits, err := w.blocked(first, conn, done); !waits {
+		w.Fatalf("%s %v did not wait: %v", sql, args, err)
+	}
+	w.ok(first.Commit(w.Context()))
+	if err := <-done; code(err) != want {
+		w.Errorf("%s %v, behind the first: got %v, want %q", sql, args, err, want)
 	}
 }
 

@@ -34,7 +34,7 @@ func TestARenewalWaitsForTheOneBeforeIt(t *testing.T) {
 				return nil, time.Time{}, nil
 			})
 		}()
-		for !get[bool](w, "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')") {
+		for !get[bool](w, "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock') from pg_sleep(0.005)") {
 			select {
 			case <-began:
 				return nil, time.Time{}, errors.New("two renew at once")

@@ -488,6 +488,11 @@ func TestStartsAndStopsRace(t *testing.T) {
 			return
 		}
 	}
+	// A start that comes in the middle of another one waits for it, and finds it done.
+	first := w.begin()
+	_, err := first.Exec(t.Context(), "select towpath.daemon_start('d')")
+	w.ok(err)
+	w.behind(first, "TW409", "select towpath.daemon_start('d')")
 	w.sound()
 }
 

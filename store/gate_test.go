@@ -213,6 +213,19 @@ func TestCapacityIsForAllNodes(t *testing.T) {
 	if run != 1 {
 		t.Errorf("%d turns took the one free place", run)
 	}
+	// Who asks while another one takes the last place waits for that, and comes later.
+	w.profile("q", 3)
+	w.gate("q", `{"capacity": 1}`)
+	const claim = "select towpath.claim($1, $2, 'n', gen_random_uuid(), '30 seconds')"
+	one, two := w.turnOf("one", "q"), w.turnOf("two", "q")
+	job, args := w.deliver(one)
+	first := w.begin()
+	_, err := first.Exec(t.Context(), claim, job, args)
+	w.ok(err)
+	job, args = w.deliver(two)
+	w.behind(first, "", claim, job, args)
+	w.status(one, "running")
+	w.status(two, "queued")
 	w.sound()
 }
 

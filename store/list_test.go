@@ -148,6 +148,9 @@ func TestPagesHoldStillWhileProcessesComeAndGo(t *testing.T) {
 		if len(page) == 0 {
 			break
 		}
+		if page[0].Place == place {
+			t.Fatalf("a page begins with the last one's end, %s", place)
+		}
 		for _, p := range page {
 			if !strings.HasPrefix(p.ID, "p") || len(p.ID) != 3 {
 				t.Errorf("%s came late and is listed", p.ID)

@@ -23,6 +23,9 @@ func (w *world) sessions(filter map[string]string, max int) []string {
 		if len(page) < max {
 			return ids
 		}
+		if page[0].Place == after {
+			w.Fatalf("a page begins with the last one's end, %s", after)
+		}
 		after = page[len(page)-1].Place
 	}
 }

@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"github.com/towpath/towpath/store"
 )
 
@@ -78,6 +76,13 @@ func TestOneConsumesALogin(t *testing.T) {
 			w.refused(err, store.ErrConflict, "was consumed")
 		}
 	}
+	// Who comes while another one has it waits for that, and gets nothing.
+	w.admit(l, browser("last"))
+	first := w.begin()
+	const consume = "select towpath.login_consume('browser', key, 'codex', 'openai', redirect_uri) from towpath.login_flow where spent_at is null"
+	_, err := first.Exec(t.Context(), consume)
+	w.ok(err)
+	w.behind(first, "TW409", consume)
 	if n := get[int](w, "select count(*) from towpath.login_flow where secret is not null"); n != 0 {
 		t.Errorf("%d secrets are left", n)
 	}
@@ -91,22 +96,7 @@ func TestAnAdmissionWaitsForTheOneBeforeIt(t *testing.T) {
 	first := w.begin()
 	_, err := first.Exec(t.Context(), admit, []byte("first"))
 	w.ok(err)
-	conn, err := w.pool.Acquire(t.Context())
-	w.ok(err)
-	defer conn.Release()
-	done := make(chan error, 1)
-	go func() {
-		_, err := conn.Exec(t.Context(), admit, []byte("second"))
-		done <- err
-	}()
-	if waits, err := w.blocked(first, conn, done); !waits {
-		t.Fatalf("the second did not wait: %v", err)
-	}
-	w.ok(first.Commit(t.Context()))
-	var refused *pgconn.PgError
-	if err := <-done; !errors.As(err, &refused) || refused.Code != "TW429" {
-		t.Errorf("the second got %v", err)
-	}
+	w.behind(first, "TW429", admit, []byte("second"))
 }
 
 // feature: D102

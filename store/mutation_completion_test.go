@@ -8,7 +8,7 @@ func init() {
 		{name: "ends leave no completion", sql: "create or replace function towpath.note_completion(p_no bigint, p_kind text, p_at timestamptz) returns void language sql as 'select'", run: "TestABurstOfEndsLosesNone"},
 		{name: "the end of a run wakes nobody", sql: "drop trigger towpath_wake on towpath.session", run: "TestFiveEndsAreOneWake"},
 		{name: "sessions are woken for nothing", file: "functions/completion.sql", old: "     and exists (select 1 from towpath.completion c where c.session_id = new.id and c.wakes and c.turn_id is null) then", new: "     then", run: "TestFiveEndsAreOneWake"},
-		{name: "completions have one number", file: "functions/completion.sql", old: "set seq = s.completions + f.place", new: "set seq = s.completions + 1", run: "TestABurstOfEndsLosesNone"},
+		{name: "completions have one number", file: "functions/completion.sql", old: "set seq = s.completions + f.place", new: "set seq = s.completions + 1", run: "TestCompletionsAreDeliveredOncePerCursor"},
 		{name: "numbers begin anew", file: "functions/completion.sql", old: "set completions = top,", new: "set completions = 0,", run: "TestABurstOfEndsLosesNone|TestCompletionsAreDeliveredOncePerCursor"},
 		{name: "readers forget", file: "functions/completion.sql", old: "    start := coalesce((select c.position from towpath.cursor c where c.reader = completions.reader and c.stream = 'completions:' || session), 0);", new: "    start := 0;", run: "TestCompletionsAreDeliveredOncePerCursor"},
 		{name: "a page repeats its last", file: "functions/completion.sql", old: "c.seq > start order by", new: "c.seq >= start order by", run: "TestCompletionsAreDeliveredOncePerCursor"},

@@ -139,6 +139,16 @@ func TestManyNodesPutAtOnce(t *testing.T) {
 	if s := w.served("q"); len(s.Superseded) != 3 || slices.Contains(s.Superseded, s.Digest) {
 		t.Errorf("served is %+v", s)
 	}
+	// One that comes in the middle of another one takes its place.
+	const put = "select towpath.plugin_put('q', $1, $2, '{}', '{}', 3, '1 minute', 'me')"
+	one, two := plugin("one"), plugin("two")
+	first := w.begin()
+	_, err := first.Exec(t.Context(), put, one.Digest, one.Module)
+	w.ok(err)
+	w.behind(first, "", put, two.Digest, two.Module)
+	if s := w.served("q"); s.Digest != two.Digest || len(s.Superseded) != 5 || !slices.Contains(s.Superseded, one.Digest) {
+		t.Errorf("served is %+v", s)
+	}
 	if broken := get[[]string](w, "select coalesce(array_agg(rule || ': ' || detail), '{}') from towpath.check()"); len(broken) > 0 {
 		t.Error(broken)
 	}

@@ -386,9 +386,35 @@ func TestTransferCancelAndDeleteSideBySide(t *testing.T) {
 			wg.Go(func() { expected(round, op, call()) })
 		}
 		wg.Wait()
+		if t.Failed() {
+			return
+		}
 	}
 	if n := get[int](w, "select count(*) from towpath.share s where s.session_id like 'a%'"); n != 0 {
 		t.Errorf("%d shares with sessions that are gone", n)
 	}
+	// Who waits for a process has its sessions already.
+	w.session("from")
+	w.session("to")
+	id := w.named("last", with("session:from"))
+	holder := w.begin()
+	_, err := holder.Exec(t.Context(), "select 1 from towpath.process where id = $1 for no key update", id)
+	w.ok(err)
+	conn, err := w.pool.Acquire(t.Context())
+	w.ok(err)
+	defer conn.Release()
+	done := make(chan error, 1)
+	go func() {
+		_, err := conn.Exec(t.Context(), "select towpath.transfer('session:from', 'session:to', array[$1])", id)
+		done <- err
+	}()
+	if waits, err := w.blocked(holder, conn, done); !waits {
+		t.Fatalf("a transfer did not wait: %v", err)
+	}
+	if n := get[int](w, "select count(*) from (select 1 from towpath.session where id in ('from', 'to') for no key update skip locked) free"); n != 0 {
+		t.Errorf("a transfer that waits for a process has left %d sessions free", n)
+	}
+	w.ok(holder.Rollback(t.Context()))
+	w.ok(<-done)
 	w.sound()
 }

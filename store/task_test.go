@@ -244,6 +244,10 @@ func TestAFollowerMissesNoChangeOfATask(t *testing.T) {
 			return 0
 		}
 		for _, c := range list {
+			if c.Place == cursor {
+				t.Errorf("%s came twice", cursor)
+				return 0
+			}
 			cursor = c.Place
 			if c.Final() {
 				ends[c.ID]++
@@ -273,6 +277,31 @@ func TestAFollowerMissesNoChangeOfATask(t *testing.T) {
 	if list, err := w.store.TaskChanges(t.Context(), start, 1000, "q1"); err != nil || len(list) != writers*each/2 {
 		t.Errorf("one queue: %d, %v", len(list), err)
 	}
+	// What is not committed yet holds back what is committed already and has a higher number.
+	tx := w.begin()
+	_, err = tx.Exec(t.Context(), `select towpath.task_create('q', '{}', null, '{"id": "first"}')`)
+	w.ok(err)
+	w.task("second")
+	changed := func(want string) {
+		t.Helper()
+		list, err := w.store.TaskChanges(t.Context(), cursor, 10, "")
+		w.ok(err)
+		got := ""
+		for _, c := range list {
+			cursor, got = c.Place, got+c.ID+" "+c.State+" "
+		}
+		if got != want {
+			t.Errorf("changed: %q, want %q", got, want)
+		}
+	}
+	changed("")
+	w.ok(tx.Commit(t.Context()))
+	w.passed()
+	changed("first pending second pending ")
+	_, err = w.store.CancelTask(t.Context(), "first", "x")
+	w.ok(err)
+	w.passed()
+	changed("first cancelled ")
 	_, err = w.store.RestartFeed(t.Context())
 	w.ok(err)
 	_, err = w.store.TaskChanges(t.Context(), cursor, 10, "")
