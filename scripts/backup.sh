@@ -10,12 +10,12 @@ start_worker deepseek
 # Two turns a session: one that speaks for a while, and one behind it. And one that has ended.
 admin -c "select towpath.submit('deepseek', '{\"text\": \"done\"}', 's0', 'the key')" >/dev/null
 until [ "$(admin -c "select count(*) from towpath.processes where status = 'completed'")" = 1 ]; do sleep 0.1; done
-admin -c "select towpath.submit('deepseek', '{\"text\": \"[[pace:1s]] a b c d e f g h i j\"}', 's' || n),
+admin -c "select towpath.submit('deepseek', '{\"text\": \"[[pace:2s]] a b c d e f g h i j\"}', 's' || n),
 	towpath.submit('deepseek', '{\"text\": \"after it\"}', 's' || n) from generate_series(1, 10) n" >/dev/null
 tries=0
 until [ "$(admin -c "select count(*) from towpath.processes where status = 'running'")" = 10 ]; do
 	tries=$((tries + 1))
-	[ $tries -lt 50 ] || fail 'ten turns do not run side by side'
+	[ $tries -lt 300 ] || fail 'ten turns do not run side by side'
 	sleep 0.1
 done
 
@@ -32,7 +32,7 @@ run_worker bin/worker --lease-ttl 2s
 tries=0
 until [ "$(admin -c 'select count(*) from towpath.processes where finalized_at is null')" = 0 ]; do
 	tries=$((tries + 1))
-	[ $tries -lt 900 ] || { admin -c 'table towpath.processes' >&2; fail 'turns do not end on the restored server'; }
+	[ $tries -lt 3000 ] || { admin -c 'table towpath.processes' >&2; fail 'turns do not end on the restored server'; }
 	sleep 0.1
 done
 ended=$(admin -c "select count(*) from towpath.processes where status = 'completed'")

@@ -66,7 +66,7 @@ tries=0
 until grep -q 'msg=ready' "$dir/worker.log"; do
 	kill -0 "$worker" 2>/dev/null || fail 'the worker did not start'
 	tries=$((tries + 1))
-	[ $tries -lt 600 ] || fail 'the worker is not ready after a minute'
+	[ $tries -lt 3000 ] || fail 'the worker is not ready after five minutes'
 	sleep 0.1
 done
 dsn=$(bin/worker --print-dsn)

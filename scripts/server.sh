@@ -99,7 +99,7 @@ run_worker() {
 	until [ "$(grep -c 'msg=ready' "$dir/worker.log" 2>/dev/null || true)" -gt "${before:-0}" ]; do
 		kill -0 "$node" 2>/dev/null || fail 'the worker did not start'
 		tries=$((tries + 1))
-		[ $tries -lt 600 ] || fail 'the worker is not ready after a minute'
+		[ $tries -lt 3000 ] || fail 'the worker is not ready after five minutes'
 		sleep 0.1
 	done
 }

@@ -42,7 +42,7 @@ submit 61 70
 tries=0
 until [ "$(admin -c 'select count(*) from towpath.processes where finalized_at is null')" = 0 ]; do
 	tries=$((tries + 1))
-	[ $tries -lt 900 ] || fail 'turns do not end'
+	[ $tries -lt 3000 ] || fail 'turns do not end'
 	sleep 0.1
 done
 found=$(admin -c "select count(*) filter (where p.status = 'completed') || ' ' || count(*) || ' ' || (select count(*) from towpath.receipt) || ' ' || (select count(*) from towpath.check())

@@ -110,7 +110,7 @@ func put(t *testing.T, dir, name, text string) {
 // until waits for what a node comes to by itself.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) { // a registry tells nobody
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(2 * time.Millisecond) { // a registry tells nobody
 		if time.Now().After(deadline) {
 			t.Fatalf("never: %s", what)
 		}

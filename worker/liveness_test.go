@@ -93,7 +93,7 @@ func (r *ring) start(id string) (node store.Node, kill func()) {
 // wait asks the database until it answers as wanted.
 func (r *ring) wait(sql, want string) {
 	r.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		got := r.one(sql)
 		if got == want {

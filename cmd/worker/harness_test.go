@@ -182,6 +182,9 @@ func cmdSave(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile("stdout")))
 }
 
+// patience is for what must happen, compiling a large plugin on a busy machine included; nothing is measured by it.
+const patience = 4 * time.Minute
+
 // event ID TYPE [PATTERN] waits for an event of a process, printing those before it too. It fails when the process ends first.
 func cmdEvent(ts *testscript.TestScript, neg bool, args []string) {
 	only(ts, neg, args, "event ID TYPE [PATTERN]", len(args) == 2 || len(args) == 3)
@@ -189,7 +192,7 @@ func cmdEvent(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) == 3 {
 		pattern = regexp.MustCompile(args[2])
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	pool, err := store.Open(ctx, databaseOf(ts), false)
 	ts.Check(err)
@@ -460,7 +463,7 @@ func cmdHeld(ts *testscript.TestScript, neg bool, args []string) {
 	only(ts, neg, args, "held NAME", len(args) == 1)
 	select {
 	case <-of(ts).provider.Held(args[0]):
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		ts.Fatalf("nobody came to %s", args[0])
 	}
 }
@@ -491,7 +494,7 @@ func cmdCrash(ts *testscript.TestScript, neg bool, args []string) {
 // job ID waits until a River job has ended, and prints the process that it became, if any.
 func cmdJob(ts *testscript.TestScript, neg bool, args []string) {
 	only(ts, neg, args, "job ID", len(args) == 1)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, databaseOf(ts))
 	ts.Check(err)

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"regexp"
 	"strconv"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -38,7 +37,7 @@ func cmdUI(ts *testscript.TestScript, neg bool, args []string) {
 // until CONDITION waits until an SQL condition holds. It is for what nobody notifies anybody of.
 func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
 	only(ts, neg, args, "until CONDITION", len(args) == 1)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, databaseOf(ts))
 	ts.Check(err)

@@ -31,7 +31,7 @@ func TestMutantsAreRefusedOrEnd(t *testing.T) {
 			refused++
 			continue
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		err = m.Run(ctx, newTestHost("0123456789abcdef"))
 		cancel()
 		var trap *Trap

@@ -351,7 +351,7 @@ func TestAWriteToADeafCommandEndsWithItsContext(t *testing.T) {
 // feature: C12
 func TestAChildThatIsNotFedEnds(t *testing.T) {
 	s := shell(families["deaf to TERM"])
-	s.Feed = 200 * time.Millisecond
+	s.Feed = 2 * time.Second // in which it must have spoken
 	c := begin(t, s)
 	all := witnesses(t, c.Stdout, 2)
 	if exit := ended(t, c); exit.Cause != Starved {
