@@ -26,14 +26,14 @@ build: ## Build bin/worker, a static binary, and the plugins in bin/plugins
 	done
 
 test: postgres ## Run all tests
-	go test -timeout 10m ./...
+	go test -timeout 20m ./...
 
 # Left out: tests whose work is done in processes of their own or inside a large module, where the detector sees nothing
 # and makes loading one take a minute. They run in test.
 UNRACED := TestAttacksEndAsTheyShould|TestMutantsAreRefusedOrEnd|TestEqualHostsMakeEqualTraces|TestOurPluginsMakeEqualTraces|TestTheSeedDecidesWhatIsFrozen|TestAGoGuestBehavesTheSameWithoutItsTable|TestScripts/dropin|TestScripts/pinned
 
 race: postgres gcc ## Run the tests with the race detector
-	CGO_ENABLED=1 go test -race -short -timeout 20m -skip '$(UNRACED)' ./...
+	CGO_ENABLED=1 go test -race -short -timeout 40m -skip '$(UNRACED)' ./...
 
 live: postgres ## Run one real turn with each provider whose key is set; costs tokens
 	@scripts/live.sh
@@ -62,17 +62,17 @@ mutate: postgres ## Break each SQL function on purpose and see that a test notic
 
 pooler: postgres ## Run turns and a takeover through a real pgbouncer
 	@scripts/pgbouncer.sh
-	TOWPATH_TEST_POOLER=1 go test -run TestThroughAPooler -timeout 5m ./cmd/worker
+	TOWPATH_TEST_POOLER=1 go test -run TestThroughAPooler -timeout 15m ./cmd/worker
 
 codex: postgres ## Run turns with the real codex, where nothing but loopback can be reached
 	@scripts/codex.sh >/dev/null
-	TOWPATH_TEST_CODEX=1 go test -exec "$(ALONE)" -timeout 10m ./plugins/codex
-	TOWPATH_TEST_CODEX=1 go test -exec "$(ALONE)" -run TestWithCodex -timeout 10m ./cmd/worker
+	TOWPATH_TEST_CODEX=1 go test -exec "$(ALONE)" -timeout 20m ./plugins/codex
+	TOWPATH_TEST_CODEX=1 go test -exec "$(ALONE)" -run TestWithCodex -timeout 20m ./cmd/worker
 	scripts/live.sh --standin
 
 languages: postgres ## Build the plugins in C, Rust and AssemblyScript, and test them with the one in Go
-	TOWPATH_TEST_LANGUAGES=1 go test -timeout 15m ./examples/02-languages
-	TOWPATH_TEST_LANGUAGES=1 go test -timeout 10m -run TestATurnOfEveryLanguage ./worker/turn
+	TOWPATH_TEST_LANGUAGES=1 go test -timeout 30m ./examples/02-languages
+	TOWPATH_TEST_LANGUAGES=1 go test -timeout 20m -run TestATurnOfEveryLanguage ./worker/turn
 
 clients: postgres ## Run the clients of examples in their languages, and compare what they print
 	@scripts/clients.sh
@@ -102,7 +102,7 @@ verify: ## Fail when formatting, go.mod or generated files are not as the tools 
 	@scripts/verify.sh
 
 smoke: postgres
-	go test -run '^$$' -bench . -benchtime 1x -timeout 10m ./...
+	go test -run '^$$' -bench . -benchtime 1x -timeout 20m ./...
 
 # What continuous integration runs, in this order.
 check: ## Run everything: test build verify lint features race fuzz demo mutate pooler codex languages clients pages upgrade backup and each benchmark once
