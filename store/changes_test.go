@@ -172,6 +172,14 @@ func TestACursorOfTheFeed(t *testing.T) {
 	}
 	w.ok(tx.Commit(t.Context()))
 	changed(one+" cancelled 3", third+" queued 1")
+	// Changes of one transaction are told apart where a page ends between them.
+	fourth := w.launch(operation())
+	changed(fourth + " queued 1")
+	w.exec("select towpath.cancel($1, 'z'), towpath.cancel($2, 'z')", third, fourth)
+	w.passed()
+	if list, _ := w.follow(end, 1); len(list) != 2 || list[0].ID != third || list[1].ID != fourth {
+		t.Errorf("a transaction in two pages: %+v", list)
+	}
 }
 
 // feature: D105
