@@ -42,7 +42,7 @@ type Config struct {
 type LoadLimits struct {
 	Memory   int64         // bytes of address space on top of an idle child's; 0: 2 GiB
 	CPU      time.Duration // whole seconds; 0: 30 s
-	Deadline time.Duration // wall clock; 0: 60 s
+	Deadline time.Duration // wall clock, many times CPU on a busy machine; 0: 5 min
 }
 
 func (l LoadLimits) withDefaults() LoadLimits {
@@ -53,7 +53,7 @@ func (l LoadLimits) withDefaults() LoadLimits {
 		l.CPU = 30 * time.Second
 	}
 	if l.Deadline <= 0 {
-		l.Deadline = 60 * time.Second
+		l.Deadline = 5 * time.Minute
 	}
 	return l
 }
