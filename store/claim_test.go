@@ -75,7 +75,7 @@ func TestTheSameIncarnationAsksAgain(t *testing.T) {
 	if again.Action != store.ActionRun || *again.Fence != *first.Fence || *again.Attempt != 1 {
 		t.Errorf("again %+v, first %+v", again, first)
 	}
-	if left := get[bool](w, "select expires_at > towpath.now() + '25 seconds' from towpath.lease"); !left {
+	if left := get[bool](w, "select expires_at > towpath.now() + '21 seconds' from towpath.lease"); !left {
 		t.Error("the lease was not extended")
 	}
 	// Another start of the same node is somebody else.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -307,7 +308,7 @@ func TestAShortBackoffNeedsNoLeader(t *testing.T) {
 	w := newWorld(t)
 	id := w.submit("")
 	o, _ := w.run(id, node("n"))
-	_, err := w.store.Retry(t.Context(), o, "x", 2e9, false, []byte(`{}`), "", false)
+	_, err := w.store.Retry(t.Context(), o, "x", 4500*time.Millisecond, false, []byte(`{}`), "", false)
 	w.ok(err)
 	job := get[string](w, `select concat_ws(' ', state, scheduled_at > now() + '1 second') from river_job where id = $1`, *w.process(id).RiverJobID)
 	if job != "available t" {

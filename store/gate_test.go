@@ -64,7 +64,7 @@ func TestAHoldIsForTheWholeProfile(t *testing.T) {
 	w.profile("q", 3)
 	o, _ := w.run(w.submit("s1"), node("n"))
 	waits, other := w.turnOf("s2", "p"), w.turnOf("s3", "q")
-	if got := w.goesBack(o, "rate_limited", 10*time.Second); got != "backoff" {
+	if got := w.goesBack(o, "rate_limited", 25*time.Second); got != "backoff" {
 		t.Errorf("status %s", got)
 	}
 	c := w.knock(waits)
@@ -72,7 +72,7 @@ func TestAHoldIsForTheWholeProfile(t *testing.T) {
 		t.Errorf("claim of a held profile: %+v", c)
 	}
 	w.status(waits, "queued")
-	if got := get[string](w, `select concat_ws(' ', j.state, j.attempt, j.scheduled_at between now() + interval '8 seconds' and now() + interval '12 seconds')
+	if got := get[string](w, `select concat_ws(' ', j.state, j.attempt, j.scheduled_at between now() + interval '12 seconds' and now() + interval '27 seconds')
 		from river_job j join towpath.process p on p.river_job_id = j.id where p.id = $1`, waits); got != "scheduled 0 t" {
 		t.Errorf("job %s", got)
 	}
@@ -80,13 +80,13 @@ func TestAHoldIsForTheWholeProfile(t *testing.T) {
 	if got := get[string](w, "select concat_ws(' ', profile, held_for, held_by) from towpath.gates where held_until is not null"); got != "p rate_limited "+w.id(o) {
 		t.Errorf("gates: %s", got)
 	}
-	if got := get[int](w, "select value::int from towpath.gauges() where name = 'profile_held_seconds' and labels ->> 'profile' = 'p'"); got < 9 || got > 10 {
+	if got := get[int](w, "select value::int from towpath.gauges() where name = 'profile_held_seconds' and labels ->> 'profile' = 'p'"); got < 12 || got > 25 {
 		t.Errorf("gauge %d", got)
 	}
 	if c := w.knock(other); c.Action != store.ActionRun {
 		t.Errorf("claim of another profile: %+v", c)
 	}
-	w.shift("11 seconds")
+	w.shift("26 seconds")
 	if c := w.knock(waits); c.Action != store.ActionRun {
 		t.Errorf("claim after the hold: %+v", c)
 	}

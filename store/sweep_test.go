@@ -170,11 +170,11 @@ func TestNothingIsSweptRightAfterTheServerStarted(t *testing.T) {
 	id := w.submit("")
 	w.run(id, node("dead"))
 	w.exec("update towpath.lease set expires_at = towpath.now() - interval '1 hour'")
-	w.shift("29 seconds")
+	w.shift("20 seconds")
 	if ids := w.sweep(); len(ids) != 0 {
 		t.Errorf("swept %v", ids)
 	}
-	w.shift("2 seconds")
+	w.shift("11 seconds")
 	if ids := w.sweep(); len(ids) != 1 {
 		t.Errorf("swept %v", ids)
 	}
@@ -193,11 +193,11 @@ func TestARiverJobThatIsGoneIsReplaced(t *testing.T) {
 			w := newWorld(t)
 			id, waits := w.submit("s"), w.submit("s")
 			w.exec(lose)
-			w.shift("29 seconds")
+			w.shift("20 seconds")
 			if ids := w.sweep(); len(ids) != 0 {
 				t.Errorf("too early, swept %v", ids)
 			}
-			w.shift("2 seconds")
+			w.shift("11 seconds")
 			if ids := w.sweep(); len(ids) != 1 || ids[0] != id {
 				t.Errorf("swept %v", ids)
 			}

@@ -129,7 +129,7 @@ func TestUsageIsSummedByWhatIsAskedFor(t *testing.T) {
 		_, err := w.store.Append(w.Context(), []store.Batch{{Owner: o, Types: []string{"usage", "usage"}, Data: []string{told("r1", "100", "5"), told("r2", "null", "1")}}})
 		w.ok(err)
 		w.complete(o)
-		w.exec("update towpath.usage set at = '2026-11-2" + string(rune('0'+i)) + " 12:00Z' where at > '2026-11-30'  or at > towpath.now() - interval '1 minute'")
+		w.exec("update towpath.usage set at = '2026-11-2"+string(rune('0'+i))+" 12:00Z' where process_no = $1", o.No)
 	}
 	sum := func(f store.UsageFilter) string {
 		w.Helper()
