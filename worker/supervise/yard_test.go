@@ -67,7 +67,7 @@ func (y *yard) node(name string) (d *Daemons, stop func()) {
 	_, err := y.store.StartNode(y.Context(), n, "v", "h", os.Getpid(), []string{"lifecycle"})
 	y.ok(err)
 	// Pooled: it asks by itself, since nobody listens for it here.
-	d, err = NewDaemons(DaemonConfig{Store: y.store, Node: n, TTL: 3 * time.Second, Dir: y.dir, Pooled: true, Logger: slog.New(slog.NewTextHandler(y.log, nil))})
+	d, err = NewDaemons(DaemonConfig{Store: y.store, Node: n, TTL: 9 * time.Second, Dir: y.dir, Pooled: true, Logger: slog.New(slog.NewTextHandler(y.log, nil))})
 	y.ok(err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

@@ -445,7 +445,7 @@ func TestAChildIsFedByRenewals(t *testing.T) {
 	hungry.brood.guards.Close()
 
 	ctx, cancel = context.WithCancel(t.Context())
-	config.TTL = 3 * time.Second
+	config.TTL = 6 * time.Second
 	healthy := New(config)
 	done = make(chan struct{})
 	go func() { defer close(done); healthy.Run(ctx) }()
