@@ -18,6 +18,7 @@
 //   - cache keeps programs and their native code on disk.
 //   - template makes instances of a program; turn is one call of an export; memory is an instance's linear memory.
 //   - places are what turns that compute for long share, so that one processor is left to the others.
+//   - stacks is how fast the stacks of turns may grow, as each that is outgrown is work for Go's collector.
 //   - image is the memory that instances begin with: in a memfd that they map copy-on-write, or copied.
 //
 // # Invariants

@@ -96,6 +96,7 @@ type Engine struct {
 	config  Config
 	budget  budget
 	places  places
+	stacks  stacks
 	cache   *cache
 	self    string        // this program, to be started again as a child
 	temp    string        // directory to remove at Close
@@ -114,7 +115,7 @@ func New(ctx context.Context, config Config) (*Engine, error) {
 	if !config.Interpreter && !compilerWorks() {
 		return nil, errors.New("engine: this machine cannot run compiled WebAssembly (it needs amd64 with SSE4.1 or arm64, and executable memory); set the interpreter explicitly, it is 30 to 60 times slower")
 	}
-	e := &Engine{config: config, modules: map[*Module]struct{}{}, loading: make(chan struct{}, 1), places: newPlaces()}
+	e := &Engine{config: config, modules: map[*Module]struct{}{}, loading: make(chan struct{}, 1), places: newPlaces(), stacks: newStacks()}
 	if e.config.Logger == nil {
 		e.config.Logger = slog.Default()
 	}

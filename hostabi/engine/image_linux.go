@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -74,6 +75,18 @@ func (m *mapped) close() error {
 	return unix.Close(m.fd)
 }
 
+// callers are the threads that change mappings. The kernel has them wait for each other, and for each that waits there Go
+// soon makes another thread and keeps it: thousands of turns that end at once wait here instead.
+var callers = make(chan struct{}, max(2, runtime.NumCPU()))
+
+// changing runs a system call that changes or reads mappings.
+func changing(call func() error) error {
+	callers <- struct{}{}
+	err := call()
+	<-callers
+	return err
+}
+
 func (m *mapped) space(max int64) (space, error) {
 	if s := m.take(max); s != nil {
 		return s, nil
@@ -96,15 +109,20 @@ func (m *mapped) take(max int64) *mapping {
 
 // reserve takes max bytes of address space, so that growth never moves the memory.
 func (m *mapped) reserve(max int64) (*mapping, error) {
-	base, err := unix.MmapPtr(-1, 0, nil, uintptr(max), unix.PROT_NONE, unix.MAP_ANON|unix.MAP_PRIVATE|unix.MAP_NORESERVE)
-	if err != nil {
+	var base unsafe.Pointer
+	if err := changing(func() (err error) {
+		base, err = unix.MmapPtr(-1, 0, nil, uintptr(max), unix.PROT_NONE, unix.MAP_ANON|unix.MAP_PRIVATE|unix.MAP_NORESERVE)
+		return err
+	}); err != nil {
 		return nil, fmt.Errorf("reserve %d bytes: %w", max, err)
 	}
 	s := &mapping{source: m, b: unsafe.Slice((*byte)(base), max)}
 	for _, e := range m.extents {
-		_, err := unix.MmapPtr(m.fd, e.offset, unsafe.Add(base, e.offset), uintptr(e.length),
-			unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_FIXED)
-		if err != nil {
+		if err := changing(func() error {
+			_, err := unix.MmapPtr(m.fd, e.offset, unsafe.Add(base, e.offset), uintptr(e.length),
+				unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_FIXED)
+			return err
+		}); err != nil {
 			s.unmap()
 			return nil, fmt.Errorf("map image: %w", err)
 		}
@@ -126,7 +144,8 @@ type mapping struct {
 
 func (s *mapping) grow(n int64) ([]byte, error) {
 	if n > s.open {
-		if err := unix.Mprotect(s.b[s.open:n], unix.PROT_READ|unix.PROT_WRITE); err != nil {
+		err := changing(func() error { return unix.Mprotect(s.b[s.open:n], unix.PROT_READ|unix.PROT_WRITE) })
+		if err != nil {
 			return nil, fmt.Errorf("grow to %d bytes: %w", n, err)
 		}
 		s.open = n
@@ -155,9 +174,25 @@ func (m *mapped) keep(s *mapping) bool {
 	return true
 }
 
+// dropped is how many bytes of a used memory are given back to the kernel at once: a quarter of a millisecond, in which
+// this processor runs nothing else.
+const dropped = 2 << 20
+
+// unmap gives everything back. Most of a large memory goes piece by piece, by a call that holds up nobody else's mappings,
+// as munmap does.
 func (s *mapping) unmap() {
+	since := time.Now()
+	for at := int64(0); at+dropped < s.open; at += dropped {
+		changing(func() error { return unix.Madvise(s.b[at:at+dropped], unix.MADV_DONTNEED) }) // munmap gives back what it left
+		if time.Since(since) > quantum {
+			giveWay()
+			since = time.Now()
+		}
+	}
 	// The error would say that the range is no mapping, which only a bug here can bring about.
-	if err := unix.MunmapPtr(unsafe.Pointer(unsafe.SliceData(s.b)), uintptr(len(s.b))); err != nil {
+	if err := changing(func() error {
+		return unix.MunmapPtr(unsafe.Pointer(unsafe.SliceData(s.b)), uintptr(len(s.b)))
+	}); err != nil {
 		panic(err)
 	}
 	s.b = nil

@@ -108,7 +108,7 @@ func (e *Engine) module(ctx context.Context, o order, p *program, limits Limits)
 	}
 	m := &Module{
 		engine: e, digest: o.Digest, size: size(o.Dir), snapshot: p.digest(), manifest: p.Manifest,
-		template: o.template(p, machine, source, limits, &e.budget, e.places),
+		template: o.template(p, machine, source, limits, &e.budget, e.places, e.stacks),
 	}
 	if !e.remember(m) {
 		return nil, errors.Join(ErrClosed, m.template.close(ctx))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"testing"
+	"time"
 )
 
 // longTurn counts far beyond what a short turn may compute, emits, waits, counts again and ends.
@@ -11,7 +12,7 @@ func longTurn() []byte {
 	s := newSmall("emit", "wait")
 	count := cat(i32Const(64), i32Const(0), i32Store(0), loop,
 		i32Const(64), i32Const(64), i32Load(0), i32Const(1), i32Add, i32Store(0),
-		i32Const(64), i32Load(0), i32Const(8_000_000), []byte{0x48, 0x0d, 0}, end)
+		i32Const(64), i32Load(0), i32Const(40_000_000), []byte{0x48, 0x0d, 0}, end)
 	return s.plugin(count, i32Const(0), i32Const(2), s.call("emit"), drop,
 		i32Const(0), i64Const(-1), s.call("wait"), drop, count, s.finish())
 }
@@ -79,6 +80,31 @@ func TestWaitingForAPlaceEndsWithTheTurn(t *testing.T) {
 	}
 	if n := len(e.places); n != cap(e.places) {
 		t.Errorf("%d of %d places are taken", n, cap(e.places))
+	}
+}
+
+// The slice follows what a unit of fuel costs the guest, and what it waits in calls counts for little.
+func TestASliceFitsTheGrain(t *testing.T) {
+	begin := time.Now()
+	for _, c := range []struct {
+		name   string
+		took   time.Duration
+		called bool
+		want   int64
+	}{
+		{"new memory", time.Millisecond, false, leastSlice},
+		{"arithmetic", time.Microsecond, false, mostSlice},
+		{"as it should be", grain / 2, false, firstSlice},
+		{"waiting", time.Hour, true, firstSlice},
+	} {
+		turn := &turn{slice: firstSlice, called: c.called}
+		for range 20 {
+			turn.resumed = begin
+			turn.paceAt(begin.Add(c.took))
+		}
+		if turn.slice != c.want || turn.computed > 20*quantum {
+			t.Errorf("%s: slices of %d after %v, want %d", c.name, turn.slice, turn.computed, c.want)
+		}
 	}
 }
 

@@ -73,7 +73,7 @@ func (o order) make(ctx context.Context, wasm []byte, patience time.Duration) (*
 		return nil, &LoadError{Problem: "module does not compile: " + err.Error(), Fix: "build it again with another version of its toolchain", cause: err}
 	}
 	limits := Limits{Memory: o.Memory, Fuel: initFuel, CallGap: DefaultCallGap}
-	t := o.template(p, machine, copies{p.Image}, limits, &budget{limit: o.Memory}, newPlaces())
+	t := o.template(p, machine, copies{p.Image}, limits, &budget{limit: o.Memory}, newPlaces(), newStacks())
 	defer t.close(ctx)
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("it took longer than %v", patience))
 	defer cancel()
@@ -90,8 +90,8 @@ func (o order) make(ctx context.Context, wasm []byte, patience time.Duration) (*
 }
 
 // template makes a template of a program.
-func (o order) template(p *program, m *machine, s source, l Limits, b *budget, places places) *template {
-	t := &template{machine: m, source: s, globals: p.Globals, size: p.Image.Size, counter: p.Counter, limits: l, budget: b, places: places}
+func (o order) template(p *program, m *machine, s source, l Limits, b *budget, places places, stacks stacks) *template {
+	t := &template{machine: m, source: s, globals: p.Globals, size: p.Image.Size, counter: p.Counter, limits: l, budget: b, places: places, stacks: stacks}
 	if p.Warm {
 		t.warm = func() *initHost { return newInitHost(o.Seed, o.Digest, false) }
 	}

@@ -19,7 +19,7 @@ func (s *mapping) restore() bool {
 	defer regions.Put(private)
 	base := uintptr(unsafe.Pointer(unsafe.SliceData(s.b)))
 	for at, restored := base, int64(0); at < base+uintptr(s.open); {
-		found, end, ok := scan(private[:], at, base+uintptr(s.open))
+		found, end, ok := scan(private[:], at, base+uintptr(s.open), maxRestore-restored+4096)
 		if !ok {
 			return false
 		}
@@ -85,21 +85,28 @@ var pagemap = func() int {
 // a stack that grows meanwhile moves.
 var regions = sync.Pool{New: func() any { return new([256]pageRegion) }}
 
-// scan finds the private pages from address start on, and where it stopped looking.
-func scan(into []pageRegion, start, end uintptr) (found []pageRegion, next uintptr, ok bool) {
+// scan finds the private pages from address start on, most bytes of them, and where it stopped looking.
+func scan(into []pageRegion, start, end uintptr, most int64) (found []pageRegion, next uintptr, ok bool) {
 	if pagemap < 0 {
 		return nil, 0, false
 	}
 	arg := scanArgument{
 		start: uint64(start), end: uint64(end),
-		vec: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(into)))), vecLen: uint64(len(into)),
+		vec: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(into)))), vecLen: uint64(len(into)), maxPages: uint64(most) / 4096,
 		inverted: pageIsFile | pageIsZero, mask: pageIsFile | pageIsZero,
 		anyMask: pageIsPresent | pageIsSwapped, returned: pageIsPresent,
 	}
 	arg.size = uint64(unsafe.Sizeof(arg))
-	n, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(pagemap), pagemapScan, uintptr(unsafe.Pointer(&arg)))
+	var n uintptr
+	err := changing(func() error {
+		var errno unix.Errno
+		if n, _, errno = unix.Syscall(unix.SYS_IOCTL, uintptr(pagemap), pagemapScan, uintptr(unsafe.Pointer(&arg))); errno != 0 {
+			return errno
+		}
+		return nil
+	})
 	runtime.KeepAlive(into)
-	if errno != 0 {
+	if err != nil {
 		return nil, 0, false
 	}
 	return into[:n], uintptr(arg.walkEnd), true

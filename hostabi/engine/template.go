@@ -20,6 +20,7 @@ type template struct {
 	limits  Limits
 	budget  *budget
 	places  places
+	stacks  stacks
 }
 
 // call runs an export in a fresh instance and returns nil or a *Trap.

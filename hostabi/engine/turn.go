@@ -25,14 +25,17 @@ type turn struct {
 
 	parked   []byte // the value that `take` copies out
 	finished bool
-	trap     *Trap     // set once, by stop
-	call     string    // the host function that runs now, "" while the guest computes
-	called   bool      // since the last yield
-	lastSeen time.Time // when a yield last found that there had been a call
-	since    time.Time // when it last let others run
-	fuel     int64     // what the counter in the instance does not hold
-	yields   int       // of this turn
-	placed   bool      // it has one of the template's places
+	trap     *Trap         // set once, by stop
+	call     string        // the host function that runs now, "" while the guest computes
+	called   bool          // since the last yield
+	lastSeen time.Time     // when a yield last found that there had been a call
+	since    time.Time     // when it last let others run
+	resumed  time.Time     // when the last yield ended
+	computed time.Duration // by this turn, until the last yield
+	fuel     int64         // what the counter in the instance does not hold
+	slice    int64         // how much of it the counter is given at a time
+	deepest  int64         // its stack has been, beyond flatStack
+	placed   bool          // it has one of the template's places
 	stdout   lines
 	stderr   lines
 }
@@ -41,11 +44,12 @@ type turn struct {
 var unwind = sys.NewExitError(1)
 
 func newTurn(ctx context.Context, host hostabi.Host, i *instance) *turn {
+	now := time.Now()
 	t := &turn{
-		Context: ctx, host: host, instance: i, limits: i.template.limits, lastSeen: time.Now(),
+		Context: ctx, host: host, instance: i, limits: i.template.limits, lastSeen: now, since: now, resumed: now, slice: firstSlice,
 		stdout: lines{level: 0}, stderr: lines{level: 1},
 	}
-	slice := min(t.limits.Fuel, rewrite.Slice)
+	slice := min(t.limits.Fuel, t.slice)
 	t.fuel = t.limits.Fuel - slice
 	i.counter.Set(uint64(rewrite.NewCounter(int32(slice), rewrite.StackBudget)))
 	return t
@@ -110,30 +114,26 @@ func (t *turn) park(p []byte) uint64 {
 	return t.result(uint32(len(p)), nil)
 }
 
-// quantum is how long a guest that only computes keeps a processor that others wait for. Go's scheduler would give it ten
-// times as much.
-const quantum = time.Millisecond
-
 // yield is called by the guest when its counter has run out: it is where a guest that makes no host calls can be
 // stopped, and where Go's scheduler and garbage collector get their turn.
 func (t *turn) yield() {
 	t.leave()
-	t.yields++
 	// The clock is read here and not at every call, as a call is far cheaper than a reading.
 	now := time.Now()
+	t.paceAt(now)
 	if now.Sub(t.since) > quantum {
-		if crowded() {
-			runtime.Gosched()
-			now = time.Now()
-		}
+		giveWay()
+		now = time.Now()
 		t.since = now
 	}
+	t.resumed = now
 	t.stopIfDone()
 	counter := rewrite.Counter(t.instance.counter.Get())
+	t.deepen(rewrite.StackBudget - int64(counter.Stack()))
 	if counter.Stack() < 0 {
 		t.stop(&Trap{Reason: ReasonDepth, Message: "calls are nested too deep"})
 	}
-	slice := min(t.fuel, rewrite.Slice-int64(counter.Fuel()))
+	slice := min(t.fuel, t.slice-int64(counter.Fuel()))
 	t.fuel -= slice
 	if counter = counter.AddFuel(int32(slice)); counter.Fuel() < 0 {
 		t.stop(&Trap{Reason: ReasonFuel, Message: fmt.Sprintf("%d units of fuel are spent", t.limits.Fuel)})

@@ -29,10 +29,28 @@ type Options struct {
 	Turns int
 	// ExtismDir is the folder of the nested module extismbench. Empty: the comparison is left out.
 	ExtismDir string
+	// Only is the part to measure, one of Parts. Empty: all of them.
+	Only string
 	// Row is told each figure as soon as it is measured. nil: nobody.
 	Row func(Row)
 	// Log gets a sentence for whatever is left out. nil: nobody.
 	Log func(string)
+}
+
+// Parts are what can be measured by itself, in the order in which all are measured.
+func Parts() (names []string) {
+	for _, p := range parts {
+		names = append(names, p.name)
+	}
+	return names
+}
+
+var parts = []struct {
+	name    string
+	measure func(*bench, context.Context) error
+}{
+	{"small", (*bench).small}, {"instances", (*bench).instances}, {"calls", (*bench).calls},
+	{"compute", (*bench).compute}, {"idle", (*bench).idle}, {"attack", (*bench).attack},
 }
 
 // Run measures and returns the rows. It takes about a minute. The program must call engine.ChildMain first in main.
@@ -57,8 +75,11 @@ func Run(ctx context.Context, o Options) ([]Row, error) {
 		return nil, fmt.Errorf("enginebench: %w", err)
 	}
 	defer b.engine.Close(context.WithoutCancel(ctx))
-	for _, measure := range []func(context.Context) error{b.small, b.instances, b.calls, b.compute, b.idle, b.attack} {
-		if err := measure(ctx); err != nil {
+	for _, p := range parts {
+		if o.Only != "" && o.Only != p.name {
+			continue
+		}
+		if err := p.measure(b, ctx); err != nil {
 			return nil, fmt.Errorf("enginebench: %w", err)
 		}
 	}

@@ -23,7 +23,7 @@ func TestEveryFigureIsMeasured(t *testing.T) {
 	}
 	got := map[string]bool{}
 	for _, r := range rows {
-		t.Logf("%-28s %10.1f %-8s baseline %10.1f ratio %.3f", r.Name, r.Value, r.Unit, r.Baseline, r.Ratio)
+		print(t, r)
 		// Differences may be on either side of nothing.
 		if r.Value <= 0 && r.Unit != "%" && !strings.HasPrefix(r.Name, "overrun_") {
 			t.Errorf("%s is %v", r.Name, r.Value)
@@ -40,15 +40,19 @@ func TestEveryFigureIsMeasured(t *testing.T) {
 	}
 }
 
-// BenchmarkGuest prints all figures once: go test -bench Guest -benchtime 1x.
+// BenchmarkGuest prints the figures once, all or those of a part: go test -bench Guest/attack -benchtime 1x.
 func BenchmarkGuest(b *testing.B) {
-	for b.Loop() {
-		rows, err := Run(context.Background(), Options{ExtismDir: os.Getenv("TOWPATH_EXTISMBENCH"), Log: func(s string) { b.Log(s) }})
-		if err != nil {
-			b.Fatal(err)
-		}
-		for _, r := range rows {
-			b.Logf("%-28s %10.1f %-8s baseline %10.1f ratio %.3f", r.Name, r.Value, r.Unit, r.Baseline, r.Ratio)
-		}
+	for _, part := range Parts() {
+		b.Run(part, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := Run(context.Background(), Options{Only: part, Row: func(r Row) { print(b, r) }}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
+}
+
+func print(t testing.TB, r Row) {
+	t.Logf("%-36s %10.1f %-8s baseline %10.1f ratio %.3f", r.Name, r.Value, r.Unit, r.Baseline, r.Ratio)
 }
