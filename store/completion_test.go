@@ -179,7 +179,7 @@ func TestALimitOfOperations(t *testing.T) {
 	// Who starts one waits for whoever does so already, and counts then: both would be let in otherwise.
 	w.session("q")
 	first, second := w.begin(), w.begin()
-	const start = `select towpath.start('operation', 'rerunnable', '{}', '{"limit": 1, "wake": "q", "env": {}}')`
+	const start = `select towpath.start('operation', 'rerunnable', '{}', '{"limit": 1, "wake": "q", "env": {"image": "tools"}}')`
 	_, err = first.Exec(t.Context(), start)
 	w.ok(err)
 	pid := second.Conn().PgConn().PID()
