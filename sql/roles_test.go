@@ -200,7 +200,7 @@ func TestANodeRunsWithTheWorkersRole(t *testing.T) {
 			if err != nil || c.Action != store.ActionRun {
 				return err
 			}
-			o := store.Owner{No: *c.No, Fence: *c.Fence}
+			o := c.Owner()
 			if _, err := s.Append(ctx, []store.Batch{{Owner: o, Types: []string{"text"}, Data: []string{`{"text": "hi"}`}}}); err != nil {
 				return err
 			}

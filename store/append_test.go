@@ -44,8 +44,8 @@ func TestAStaleFenceDropsOnlyItsOwn(t *testing.T) {
 	old := w.claim(node("dead"), job, args)
 	w.shift("31 seconds")
 	c := w.claim(node("n"), job, args)
-	zombie := store.Owner{No: *old.No, Fence: *old.Fence}
-	owner := store.Owner{No: *c.No, Fence: *c.Fence}
+	zombie := old.Owner()
+	owner := c.Owner()
 	ob, _ := w.run(b, node("dead"))
 	stored, err := w.store.Append(t.Context(), []store.Batch{batch(zombie, "from the grave"), batch(ob, "b1")})
 	w.ok(err)
@@ -101,7 +101,7 @@ func TestAJournalAloneIsItsOwners(t *testing.T) {
 	id, other := w.submit(""), w.submit("")
 	job, args := w.deliver(id)
 	old := w.claim(node("dead"), job, args)
-	zombie := store.Owner{No: *old.No, Fence: *old.Fence}
+	zombie := old.Owner()
 	if stored := keep(zombie, 0); len(stored) != 1 || stored[zombie.No] != 2 {
 		t.Errorf("stored %v", stored)
 	}
@@ -110,7 +110,7 @@ func TestAJournalAloneIsItsOwners(t *testing.T) {
 		t.Errorf("with a lapsed lease: stored %v", stored)
 	}
 	c := w.claim(node("n"), job, args)
-	owner := store.Owner{No: *c.No, Fence: *c.Fence}
+	owner := c.Owner()
 	if stored := keep(zombie, 1); len(stored) != 0 {
 		t.Errorf("with a stale fence: stored %v", stored)
 	}

@@ -65,7 +65,7 @@ func BenchmarkClaimFinish(b *testing.B) {
 		began = time.Now()
 		c := w.claim(n, job, args)
 		began = lap(&claim, began)
-		end := completed(store.Owner{No: *c.No, Fence: *c.Fence})
+		end := completed(c.Owner())
 		end.Base, end.Keys, end.Values = c.Version, []string{"history"}, [][]byte{[]byte("[]")}
 		w.ok(w.store.Finish(b.Context(), end))
 		lap(&finish, began)

@@ -101,7 +101,7 @@ func TestTheSameIncarnationBeginsAnewAfterItSaidSomething(t *testing.T) {
 	job, args := w.deliver(id)
 	n := node("n")
 	first := w.claim(n, job, args)
-	o := store.Owner{No: *first.No, Fence: *first.Fence}
+	o := first.Owner()
 	w.say(o, "half an answer")
 	again := w.claim(n, job, args)
 	if again.Action != store.ActionRun || *again.Fence <= *first.Fence || *again.Attempt != 2 {
@@ -117,7 +117,7 @@ func TestALapsedLeaseIsTakenOver(t *testing.T) {
 	id := w.submit("")
 	job, args := w.deliver(id)
 	dead := w.claim(node("a"), job, args)
-	w.say(store.Owner{No: *dead.No, Fence: *dead.Fence}, "half an", "answer")
+	w.say(dead.Owner(), "half an", "answer")
 	w.shift("31 seconds")
 	c := w.claim(node("b"), job, args)
 	if c.Action != store.ActionRun || *c.Fence <= *dead.Fence || *c.Attempt != 2 {
@@ -146,7 +146,7 @@ func TestAJobOfAnOlderGenerationDoesNothing(t *testing.T) {
 	id := w.submit("")
 	job, args := w.deliver(id)
 	c := w.claim(node("n"), job, args)
-	_, err := w.store.Retry(t.Context(), store.Owner{No: *c.No, Fence: *c.Fence}, "again", 0, false, []byte("{}"), "", false)
+	_, err := w.store.Retry(t.Context(), c.Owner(), "again", 0, false, []byte("{}"), "", false)
 	w.ok(err)
 	if old := w.claim(node("n"), job, args); old.Action != store.ActionSkip || !strings.Contains(*old.Detail, "generation 1, process is at 2") {
 		t.Errorf("old job: %+v", old)

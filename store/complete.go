@@ -17,9 +17,14 @@ type Completion struct {
 
 // Complete ends a process by its executor. ErrFence: somebody else owns it now. ErrConflict: it has ended already.
 func (s *Store) Complete(ctx context.Context, o Owner, c Completion) error {
-	return exec(ctx, s, "complete", "select towpath.complete($1, $2, $3, $4, nullif($5, ''), nullif($6, ''))",
-		o.No, o.Fence, c.Status, c.Outcome, c.Key, c.Kind)
+	err := exec(ctx, s, "complete", completeSQL, o.No, o.Fence, c.Status, c.Outcome, c.Key, c.Kind)
+	if err == nil {
+		s.wakeReaders(o.ID)
+	}
+	return err
 }
+
+var completeSQL = "select towpath.complete(" + later("$1::bigint") + ", $2, $3, $4, nullif($5, ''), nullif($6, ''))"
 
 // Who may end a process without its lease.
 const (

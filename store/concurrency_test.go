@@ -73,7 +73,7 @@ func TestEverythingAtOnce(t *testing.T) {
 		if !allowed("claim", err) || c.Action != store.ActionRun {
 			return true
 		}
-		o := store.Owner{No: *c.No, Fence: *c.Fence}
+		o := c.Owner()
 		for range r.IntN(3) {
 			words, err := w.store.Poll(ctx, []store.Owner{o})
 			allowed("poll", err)
@@ -359,7 +359,7 @@ func TestAnAppendThatWaitedForATakeoverWritesNothing(t *testing.T) {
 	id := w.submit("")
 	job, args := w.deliver(id)
 	c := w.claim(node("old"), job, args)
-	old := store.Owner{No: *c.No, Fence: *c.Fence}
+	old := c.Owner()
 	w.exec("update towpath.lease set expires_at = towpath.now() + interval '1 hour'")
 	tx := w.begin()
 	// The takeover of a node that is known to have died, with a lease that still has time.

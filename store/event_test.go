@@ -182,6 +182,58 @@ func TestWhoIsWokenByWhat(t *testing.T) {
 	quiet()
 }
 
+// An executor's commits wait for the disk together: those that notify could not. Whoever executes from SQL has nobody who
+// would do it afterwards.
+func TestReadersAreWokenAfterTheCommit(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	hear, quiet := w.listener(store.ChannelEvents)
+	for _, c := range []struct {
+		set   string
+		heard bool
+	}{{"", true}, {"off", false}, {"after", false}} {
+		id := w.launch(operation())
+		hear(1)
+		tx := w.begin()
+		says := func(sql string, args ...any) {
+			t.Helper()
+			_, err := tx.Exec(t.Context(), sql, args...)
+			w.ok(err)
+		}
+		says("select set_config('towpath.notify', $1, true)", c.set)
+		var no, fence int64
+		w.ok(tx.QueryRow(t.Context(), "select process_no, fence from towpath.claim_process($1, 'n', gen_random_uuid(), '1 minute')", id).Scan(&no, &fence))
+		says("select towpath.append(array[$1::bigint], array[$2::bigint], array[$2::bigint], '{said}', '{\"{}\"}')", no, fence)
+		says("select towpath.complete($1, $2, 'completed', '{}', 'done')", no, fence)
+		w.ok(tx.Commit(t.Context()))
+		if c.heard {
+			hear(1)
+		}
+		quiet()
+	}
+	id := w.launch(operation())
+	hear(1)
+	l, err := w.store.ClaimProcess(t.Context(), id, node("n"), time.Minute, 0)
+	w.ok(err)
+	if got := hear(1); got[0] != "towpath_events "+id {
+		t.Errorf("a claim: heard %q", got)
+	}
+	quiet()
+	w.ok(w.store.Complete(t.Context(), l.Owner(), done("k")))
+	if got := hear(1); got[0] != "towpath_events "+id {
+		t.Errorf("an end: heard %q", got)
+	}
+	quiet()
+	// Nobody knows which process an owner without its name is of.
+	o, _ := w.run(w.submit("s"), node("n"))
+	hear(1)
+	o.ID = ""
+	w.say(o, "something")
+	if got := hear(1); got[0] != "towpath_events *" {
+		t.Errorf("a nameless owner: heard %q", got)
+	}
+}
+
 func TestAFlushOfManyTurnsWakesEverybodyOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -85,7 +85,7 @@ func TestOnlyTheOwnerEndsATurn(t *testing.T) {
 	id := w.submit("")
 	job, args := w.deliver(id)
 	old := w.claim(node("a"), job, args)
-	zombie := store.Owner{No: *old.No, Fence: *old.Fence}
+	zombie := old.Owner()
 	w.shift("31 seconds")
 	w.refused(w.store.Finish(t.Context(), completed(zombie)), store.ErrFence, "lapsed")
 	c := w.claim(node("b"), job, args)
@@ -94,7 +94,7 @@ func TestOnlyTheOwnerEndsATurn(t *testing.T) {
 		t.Errorf("retry by a zombie: %v", err)
 	}
 	w.refused(w.store.Finish(t.Context(), completed(store.Owner{No: 999, Fence: *c.Fence})), store.ErrFence, "999")
-	w.complete(store.Owner{No: *c.No, Fence: *c.Fence})
+	w.complete(c.Owner())
 	w.sound()
 }
 

@@ -188,7 +188,7 @@ func TestCapacityIsForAllNodes(t *testing.T) {
 			case err != nil:
 				t.Error(err)
 			case c.Action == store.ActionRun:
-				owners = append(owners, store.Owner{No: *c.No, Fence: *c.Fence})
+				owners = append(owners, c.Owner())
 			case c.Action == store.ActionLater:
 				later++
 			}

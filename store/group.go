@@ -29,12 +29,19 @@ func (s *Store) Group() *Group {
 
 // Claim is Store.Claim.
 func (g *Group) Claim(ctx context.Context, n Node, job int64, args json.RawMessage, ttl time.Duration) (Claim, error) {
-	return g.claims.do(ctx, claimArgs(n, job, args, ttl))
+	c, err := g.claims.do(ctx, claimArgs(n, job, args, ttl))
+	if err == nil {
+		g.claims.store.claimed(c)
+	}
+	return c, err
 }
 
 // Finish is Store.Finish.
 func (g *Group) Finish(ctx context.Context, e End) error {
 	_, err := g.ends.do(ctx, finishArgs(e))
+	if err == nil {
+		g.ends.store.wakeReaders(e.Owner.ID)
+	}
 	return err
 }
 

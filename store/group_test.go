@@ -51,7 +51,7 @@ func TestTurnsThatComeTogetherShareTransactions(t *testing.T) {
 				}
 				err = g.Finish(t.Context(), store.End{Status: "completed", Outcome: json.RawMessage(`{"of": "` + d.id + `"}`), Base: c.Version,
 					Keys: []string{"k"}, Values: [][]byte{[]byte(d.id)},
-					Batch: store.Batch{Owner: store.Owner{No: *c.No, Fence: *c.Fence}, Types: []string{"said"}, Data: []string{`{"by": "` + d.id + `"}`}}})
+					Batch: store.Batch{Owner: c.Owner(), Types: []string{"said"}, Data: []string{`{"by": "` + d.id + `"}`}}})
 				if err != nil {
 					t.Errorf("end of %s: %v", d.id, err)
 				}

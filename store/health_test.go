@@ -22,8 +22,8 @@ func TestHealth(t *testing.T) {
 	for _, c := range []struct{ name, do, undo, says string }{
 		{"a newer schema that still serves us", "update towpath.code set version = version + 1; insert into towpath.migration (version, name, checksum) values (999, 'next', 'x')",
 			"update towpath.code set version = version - 1; delete from towpath.migration where version = 999", "ready"},
-		{"a newer schema that does not", "update towpath.code set version = version + 5, min_reader = min_reader + 5",
-			"update towpath.code set version = version - 5, min_reader = min_reader - 5", "install a newer one"},
+		{"a newer schema that does not", "update towpath.code set version = version + 100, min_reader = min_reader + 100",
+			"update towpath.code set version = version - 100, min_reader = min_reader - 100", "install a newer one"},
 		{"an older schema", "update towpath.code set version = version - 1, min_reader = 0", "update towpath.code set version = version + 1, min_reader = 1", "worker migrate"},
 		{"a migration with another text", "update towpath.migration set checksum = 'x' || checksum where version = 1",
 			"update towpath.migration set checksum = substr(checksum, 2) where version = 1", "migration 001_process was applied with another text"},

@@ -22,17 +22,25 @@ type Lease struct {
 	Holder  *string         `db:"holder"`      // node that has the lease now
 	Until   *time.Time      `db:"lease_until"` // by the database's clock
 	Detail  *string         `db:"detail"`
+
+	id string
 }
 
 // Owner is the execution that the lease is of; only for ActionRun.
-func (l Lease) Owner() Owner { return Owner{No: l.No, Fence: *l.Fence} }
+func (l Lease) Owner() Owner { return Owner{No: l.No, Fence: *l.Fence, ID: l.id} }
 
 // ClaimProcess takes the lease of a process that is no turn. That somebody else has it is a result, not an error. ttl is
 // at least three times renewEvery, the period in which the node calls Renew; 0 does not say.
 func (s *Store) ClaimProcess(ctx context.Context, id string, n Node, ttl, renewEvery time.Duration) (Lease, error) {
-	return one(ctx, s, "claim process", pgx.RowToStructByName[Lease], "select * from towpath.claim_process($1, $2, $3, $4, nullif($5, interval '0'))",
-		id, n.ID, n.Incarnation, ttl, renewEvery)
+	l, err := one(ctx, s, "claim process", pgx.RowToStructByName[Lease], claimProcessSQL, id, n.ID, n.Incarnation, ttl, renewEvery)
+	if err == nil && l.Action == ActionRun {
+		s.wakeReaders(id)
+	}
+	l.id = id
+	return l, err
 }
+
+var claimProcessSQL = "select * from towpath.claim_process(" + later("$1::text") + ", $2, $3, $4, nullif($5, interval '0'))"
 
 // Release gives a process back unharmed. It is false, and nothing happens, when o does not own it any more.
 func (s *Store) Release(ctx context.Context, o Owner, reason string) (bool, error) {

@@ -426,7 +426,7 @@ func TestWhoHoldsARunsTurn(t *testing.T) {
 	job, args := w.deliver(turn.Process)
 	first, second := node("first"), node("second")
 	held := w.claim(first, job, args)
-	old := store.Owner{No: *held.No, Fence: *held.Fence}
+	old := held.Owner()
 	if c := w.claim(second, job, args); c.Action != store.ActionSkip || !strings.Contains(*c.Detail, `node "first" holds the lease`) {
 		t.Errorf("while it is held: %+v", c)
 	}

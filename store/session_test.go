@@ -107,7 +107,7 @@ func TestBothDoorsAreOne(t *testing.T) {
 	if string(plain.Input) != string(c.Input) || *plain.TimeoutMS != *c.TimeoutMS || *plain.Attempt != *c.Attempt || *plain.LastSeq != *c.LastSeq {
 		t.Errorf("claims differ: %+v, %+v", plain, c)
 	}
-	o = store.Owner{No: *plain.No, Fence: *plain.Fence}
+	o = plain.Owner()
 	w.say(o, "hello")
 	w.complete(o)
 	w.log(*plain.ProcessID, w.types(submitted)...)

@@ -14,6 +14,7 @@ type Store struct {
 	pool *pgxpool.Pool
 
 	waiting waiting // of Await
+	wakes   wakes
 }
 
 // pingAfter is how long a pooled connection may rest until its next use checks it first.

@@ -40,21 +40,37 @@ type Claim struct {
 	Detail    *string         `db:"detail"`
 }
 
+// Owner is the execution that the claim is of; only for ActionRun.
+func (c Claim) Owner() Owner { return Owner{No: *c.No, Fence: *c.Fence, ID: *c.ProcessID} }
+
 // Claim takes the lease of the process that a River job names, for ttl; what a client's job carries it submits first.
 func (s *Store) Claim(ctx context.Context, n Node, job int64, args json.RawMessage, ttl time.Duration) (Claim, error) {
-	return one(ctx, s, "claim", pgx.RowToStructByName[Claim], claimSQL, claimArgs(n, job, args, ttl)...)
+	c, err := one(ctx, s, "claim", pgx.RowToStructByName[Claim], claimSQL, claimArgs(n, job, args, ttl)...)
+	if err == nil {
+		s.claimed(c)
+	}
+	return c, err
 }
 
-const claimSQL = "select * from towpath.claim($1, $2, $3, $4, $5)"
+// claimed wakes the readers of what has begun.
+func (s *Store) claimed(c Claim) {
+	if c.Action == ActionRun {
+		s.wakeReaders(*c.ProcessID)
+	}
+}
+
+var claimSQL = "select * from towpath.claim(" + later("$1::bigint") + ", $2, $3, $4, $5)"
 
 func claimArgs(n Node, job int64, args json.RawMessage, ttl time.Duration) []any {
 	return []any{job, args, n.ID, n.Incarnation, ttl}
 }
 
-// Owner names the execution that writes: a process by its number, and its fence.
+// Owner names the execution that writes: a process by its number, and its fence. ID is for those who wait to read what it
+// writes; without it, all readers of all processes look.
 type Owner struct {
 	No    int64
 	Fence int64
+	ID    string
 }
 
 // Batch is what one turn has to store: events in order, the ids of the inputs that its guest has observed, and a row of
@@ -106,7 +122,7 @@ func (s *Store) Append(ctx context.Context, batches []Batch) (map[int64]int64, e
 		No   int64 `db:"process_no"`
 		Last int64 `db:"last_seq"`
 	}
-	rows, err := all(ctx, s, "append", pgx.RowToStructByName[row], "select * from towpath.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+	rows, err := all(ctx, s, "append", pgx.RowToStructByName[row], appendSQL,
 		nos, fences, list(eventFences), list(types), list(data), applied, list(journalFences), list(first), list(count), list(entries), list(open))
 	if err != nil {
 		return nil, err
@@ -115,8 +131,19 @@ func (s *Store) Append(ctx context.Context, batches []Batch) (map[int64]int64, e
 	for _, r := range rows {
 		stored[r.No] = r.Last
 	}
+	var read []string
+	for _, b := range batches {
+		if _, ours := stored[b.Owner.No]; ours && len(b.Types) > 0 {
+			read = append(read, b.Owner.ID)
+		}
+	}
+	if len(read) > 0 {
+		s.wakeReaders(read...)
+	}
 	return stored, nil
 }
+
+var appendSQL = "select * from towpath.append(" + later("$1::bigint[]") + ", $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 
 // End is how a turn ends.
 type End struct {
@@ -131,10 +158,14 @@ type End struct {
 
 // Finish ends a turn in one transaction. ErrFence: somebody else owns it now. ErrConflict: the session has moved on.
 func (s *Store) Finish(ctx context.Context, e End) error {
-	return exec(ctx, s, "finish", finishSQL, finishArgs(e)...)
+	err := exec(ctx, s, "finish", finishSQL, finishArgs(e)...)
+	if err == nil {
+		s.wakeReaders(e.Owner.ID)
+	}
+	return err
 }
 
-const finishSQL = "select towpath.finish($1, $2, $3, $4, nullif($5, ''), $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+var finishSQL = "select towpath.finish(" + later("$1::bigint") + ", $2, $3, $4, nullif($5, ''), $6, $7, $8, $9, $10, $11, $12, $13, $14)"
 
 func finishArgs(e End) []any {
 	var first, count *int

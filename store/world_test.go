@@ -110,7 +110,7 @@ func (w *world) run(id string, n store.Node) (store.Owner, store.Claim) {
 		}
 		w.Fatalf("claim of %s: %s %s", id, c.Action, detail)
 	}
-	return store.Owner{No: *c.No, Fence: *c.Fence}, c
+	return c.Owner(), c
 }
 
 // say appends text events.

@@ -48,7 +48,7 @@ begin
     from unnest(journal_fences, journal_first, journal_count, journal_entries, journal_open) j(fence, first, count, entries, open)
     join owned o using (fence)
   ), woken as materialized (
-    select towpath.wake('towpath_events', case when sum(length(o.id) + 1) < 7900 then string_agg(o.id, ',') else '*' end)
+    select towpath.wake_readers(case when sum(length(o.id) + 1) < 7900 then string_agg(o.id, ',') else '*' end)
     from owned o having count(*) > 0
   )
   select o.no, coalesce((select max(f.seq) from fresh f where f.no = o.no), o.last_seq) from owned o, woken;

@@ -138,7 +138,7 @@ begin
       next_attempt_at = null, wait = null, updated_at = t, last_seq = take.last_seq,
       first_started = coalesce(x.first_started, jsonb_build_object('node', node, 'incarnation', take.incarnation, 'at', t))
     where x.no = p.no;
-    perform towpath.wake('towpath_events', p.id);
+    perform towpath.wake_readers(p.id);
   end if;
 
   action := 'run'; spec := p.spec;

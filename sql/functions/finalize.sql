@@ -42,7 +42,11 @@ begin
         'message', case when p_status in ('failed', 'abandoned') then left(coalesce(p.outcome ->> 'message', p.outcome ->> 'reason'), 2000) end,
         'stderr', case when p_status = 'failed' then right(p.outcome ->> 'stderr', 8000) end))));
   end if;
-  perform towpath.wake('towpath_events', p.id);
+  if p_fence is null then
+    perform towpath.wake('towpath_events', p.id);
+  else
+    perform towpath.wake_readers(p.id);
+  end if;
 end $$;
 comment on function towpath.finalize(bigint, text, jsonb, text, text, bigint, bytea, text, bigint) is
 'Ends a process whose session and row the caller has locked: terminal event, outcome, lease, attempt, inputs, River job, and the session''s next turn. p_said: events that the caller has stored behind last_seq and not counted.';

@@ -26,3 +26,13 @@ begin
   end if;
 end $$;
 comment on function towpath.wake(text, text) is 'NOTIFY unless towpath.notify is off. It only wakes; rows are the truth.';
+
+create or replace function towpath.wake_readers(process_ids text) returns void
+language plpgsql as $$
+begin
+  if coalesce(current_setting('towpath.notify', true), '') <> 'after' then
+    perform towpath.wake('towpath_events', process_ids);
+  end if;
+end $$;
+comment on function towpath.wake_readers(text) is
+'wake on towpath_events by the calls that an executor makes all the time. A commit that notifies holds a lock of the whole server while it waits for the disk, so that none shares its flush: who has set towpath.notify to after does it when the commit is done.';

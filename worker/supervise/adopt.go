@@ -59,7 +59,7 @@ func (d *Daemons) takeOver(ctx context.Context, o store.Orphan) (*keeper, error)
 	if err != nil {
 		return nil, err
 	}
-	k := d.keeper(o.ID, o.Name, store.Owner{No: o.No})
+	k := d.keeper(o.ID, o.Name, store.Owner{No: o.No, ID: o.ID})
 	k.spec, k.outlives = spec, true
 	if o.Port != nil {
 		k.port = *o.Port

@@ -106,7 +106,7 @@ func (d *Daemons) start(ctx context.Context, process string, generation int, job
 	}
 	// From here on the lease is ours: what goes wrong is said to the process, not to River.
 	ctx = context.WithoutCancel(ctx)
-	k := d.keeper(process, *c.Name, store.Owner{No: *c.No, Fence: *c.Fence})
+	k := d.keeper(process, *c.Name, store.Owner{No: *c.No, Fence: *c.Fence, ID: process})
 	k.outlives, k.of = *c.Outlives, generation
 	if k.spec, err = readSpec(c.Spec); err == nil {
 		err = k.launch(ctx, *c.Attempt, d.allowance()-time.Since(asked))

@@ -85,7 +85,7 @@ type second struct {
 
 func newExecution(r *Runner, c store.Claim, log *slog.Logger) *execution {
 	x := &execution{
-		runner: r, claim: c, owner: store.Owner{No: *c.No, Fence: *c.Fence}, began: time.Now(),
+		runner: r, claim: c, owner: c.Owner(), began: time.Now(),
 		log:     log.With("process", *c.ProcessID, "session", *c.SessionID, "profile", *c.Profile, "attempt", *c.Attempt),
 		digests: newDigester(r.DigestKey),
 		streams: map[uint32]*stream{}, lost: map[uint32]*stream{}, delta: map[string][]byte{}, heard: map[string]bool{},

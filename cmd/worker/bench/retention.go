@@ -278,7 +278,7 @@ func (l *lane) turn(ctx context.Context) (ms float64, err error) {
 		return ms, errors.Join(err, fmt.Errorf("claim of %s: %s", id, c.Action))
 	}
 	return ms, l.store.Finish(ctx, store.End{Status: "completed", Outcome: []byte(`{}`), Batch: store.Batch{
-		Owner: store.Owner{No: *c.No, Fence: *c.Fence}, Types: []string{"message.delta", "message"}, Data: []string{`{"text": "hello"}`, `{"text": "hello"}`},
+		Owner: c.Owner(), Types: []string{"message.delta", "message"}, Data: []string{`{"text": "hello"}`, `{"text": "hello"}`},
 	}})
 }
 
