@@ -5,6 +5,8 @@
 //	                        Baseline: INSERT of such rows into a table with the same key, batch by batch
 //	claim_finish_per_s      claim and completion of an operation that does nothing, from four executors.
 //	                        Baseline: two commits of one UPDATE each
+//	claim_finish_rows_per_s the same. Baseline: two commits of the rows that a claim and an end store, with their indexes
+//	                        and without any rule
 //
 // Run writes to the database that it is given, which must be migrated and nobody's.
 package storebench
@@ -76,6 +78,12 @@ func Run(ctx context.Context, pool *pgxpool.Pool) ([]Row, error) {
 		}
 		rows = append(rows, Row{Name: m.name, Value: value, Unit: "1/s", Baseline: base, Ratio: value / base})
 	}
+	plain, err := b.plainRows(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("storebench: baseline of claim_finish_rows_per_s: %w", err)
+	}
+	value := rows[len(rows)-1].Value
+	rows = append(rows, Row{Name: "claim_finish_rows_per_s", Value: value, Unit: "1/s", Baseline: plain, Ratio: value / plain})
 	if _, err := pool.Exec(ctx, "drop table bench_event, bench_row"); err != nil {
 		return nil, fmt.Errorf("storebench: %w", err)
 	}
@@ -164,7 +172,7 @@ func (b *bench) setUpNoops(ctx context.Context) error {
 			b.ids[i] = append(b.ids[i], id)
 		}
 	}
-	_, err := b.pool.Exec(ctx, "insert into bench_row select g, 0 from generate_series(0, $1::int - 1) g", executors)
+	_, err := b.pool.Exec(ctx, "insert into bench_row select g, 0 from generate_series(0, $1::int - 1) g on conflict do nothing", executors)
 	return err
 }
 
