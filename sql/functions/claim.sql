@@ -64,7 +64,8 @@ begin
   if p.class = 'run' then
     action := 'skip'; detail := 'a run acts through its turns'; return;
   end if;
-  if exists (select 1 from towpath.storage x where x.session_id = p.session_id and x.evicted_at is null and not x.shared
+  if p.session_id is not null
+     and exists (select 1 from towpath.storage x where x.session_id = p.session_id and x.evicted_at is null and not x.shared
              and not exists (select 1 from towpath.node n where n.id = node and n.incarnation = take.incarnation and x.root = any(n.roots))) then
     action := 'elsewhere'; detail := 'the files of its session are on another node'; return;
   end if;

@@ -21,9 +21,11 @@ begin
     perform towpath.fail('TW409', format('process "%s" of class %s is not for claim', p.id, p.class),
                          'turns come with their River job, runs act through their turns, external processes have their own executor');
   end if;
-  select * into l from towpath.lease x where x.process_no = p.no;
+  if p.attempt > 0 then
+    select * into l from towpath.lease x where x.process_no = p.no;
+  end if;
   if l.incarnation = claim_process.incarnation and l.expires_at > t then
-    update towpath.lease x set expires_at = greatest(x.expires_at, t + ttl) where x.process_no = p.no;
+    update towpath.lease x set expires_at = greatest(x.expires_at, t + ttl) where x.process_no = p.no returning x.expires_at into lease_until;
     fence := l.fence; attempt := p.attempt; action := 'run';
   elsif l.expires_at > t then
     action := 'busy'; detail := format('node "%s" holds the lease', l.node_id);
@@ -35,10 +37,14 @@ begin
     select x.action, x.fence, x.attempt, x.detail into action, fence, attempt, detail
     from towpath.take(p, job_id, coalesce(claim_process.generation, p.generation), node, claim_process.incarnation, ttl) x;
   end if;
-  select x.node_id, x.expires_at into holder, lease_until from towpath.lease x where x.process_no = p.no;
   if action = 'run' then
+    holder := node; lease_until := coalesce(lease_until, t + ttl);
     spec := p.spec;
-    env := (select e.body from towpath.env e where e.id = p.env_id);
+    if p.env_id is not null then
+      env := (select e.body from towpath.env e where e.id = p.env_id);
+    end if;
+  else
+    select x.node_id, x.expires_at into holder, lease_until from towpath.lease x where x.process_no = p.no;
   end if;
 end $$;
 comment on function towpath.claim_process(text, text, uuid, interval, interval, integer, bigint) is
