@@ -1,4 +1,4 @@
-create or replace function towpath.apply_delta(p_session text, p_base bigint, p_keys text[], p_vals bytea[]) returns towpath.session
+create or replace function towpath.store_delta(p_session text, p_base bigint, p_keys text[], p_vals bytea[]) returns towpath.session
 language plpgsql as $$
 declare
   s     towpath.session;
@@ -11,8 +11,8 @@ begin
   if s.version is distinct from p_base then
     perform towpath.fail('TW40V', format('session "%s" is at version %s, not %s', s.id, s.version, coalesce(p_base::text, 'null')), 'read it again');
   end if;
+  s.version := s.version + 1;
   if cardinality(p_keys) = 0 then
-    update towpath.session x set version = x.version + 1, updated_at = towpath.now() where x.id = s.id returning * into s;
     return s;
   end if;
   if exists (select 1 from unnest(p_keys, p_vals) d(key, val) where key is null or val is null or octet_length(key) not between 1 and 512) then
@@ -29,14 +29,23 @@ begin
   delete from towpath.session_kv kv using unnest(p_keys, p_vals) d(key, val)
   where kv.session_id = s.id and kv.key = d.key and length(d.val) = 0;
   insert into towpath.session_kv as kv (session_id, key, value, version)
-  select s.id, d.key, d.val, s.version + 1 from unnest(p_keys, p_vals) d(key, val) where length(d.val) > 0
+  select s.id, d.key, d.val, s.version from unnest(p_keys, p_vals) d(key, val) where length(d.val) > 0
   on conflict on constraint session_kv_pkey do update set value = excluded.value, version = excluded.version;
-  update towpath.session x set version = x.version + 1, digest = coalesce(delta, x.digest), updated_at = towpath.now()
-  where x.id = s.id returning * into s;
+  s.digest := coalesce(delta, s.digest);
   return s;
 end $$;
-comment on function towpath.apply_delta(text, bigint, text[], bytea[]) is
-'Moves a locked session''s snapshot from version p_base to the next: changed keys only, an empty value deletes its key.';
+comment on function towpath.store_delta(text, bigint, text[], bytea[]) is
+'Moves the keys of a locked session''s snapshot from version p_base to the next: changed ones only, an empty value deletes its key. Returns the session with its new version and digest, which the caller stores.';
+
+create or replace function towpath.apply_delta(p_session text, p_base bigint, p_keys text[], p_vals bytea[]) returns towpath.session
+language plpgsql as $$
+declare
+  s towpath.session := towpath.store_delta(p_session, p_base, p_keys, p_vals);
+begin
+  update towpath.session x set version = s.version, digest = s.digest, updated_at = towpath.now() where x.id = s.id;
+  return s;
+end $$;
+comment on function towpath.apply_delta(text, bigint, text[], bytea[]) is 'Moves a locked session''s snapshot from version p_base to the next.';
 
 create or replace function towpath.put_receipt(p_no bigint, p_boundary text, p_sequence integer, p_session towpath.session, p_inputs text[], p_fence bigint)
 returns void

@@ -1,7 +1,7 @@
 create or replace function towpath.finalize(p_no bigint, p_status text, p_outcome jsonb, p_kind text default null,
                                             p_writer text default null, p_fence bigint default null,
                                             p_key bytea default null, p_authority text default null,
-                                            p_said bigint default 0) returns void
+                                            p_said bigint default 0, p_moved towpath.session default null) returns void
 language plpgsql as $$
 declare
   t      timestamptz := towpath.now();
@@ -31,7 +31,7 @@ begin
     end if;
   end if;
   if p.session_id is not null then
-    perform towpath.leave_session(p);
+    perform towpath.leave_session(p, p_moved);
   end if;
   if p.class = 'turn' and p.parent_id is not null then
     perform towpath.settle_run(p.parent_id);
@@ -48,10 +48,10 @@ begin
     perform towpath.wake_readers(p.id);
   end if;
 end $$;
-comment on function towpath.finalize(bigint, text, jsonb, text, text, bigint, bytea, text, bigint) is
-'Ends a process whose session and row the caller has locked: terminal event, outcome, lease, attempt, inputs, River job, and the session''s next turn. p_said: events that the caller has stored behind last_seq and not counted.';
+comment on function towpath.finalize(bigint, text, jsonb, text, text, bigint, bytea, text, bigint, towpath.session) is
+'Ends a process whose session and row the caller has locked: terminal event, outcome, lease, attempt, inputs, River job, and the session''s next turn. p_said: events that the caller has stored behind last_seq and not counted. p_moved: the session, when the caller has moved its snapshot and not stored its version.';
 
-create or replace function towpath.leave_session(p towpath.process) returns void
+create or replace function towpath.leave_session(p towpath.process, moved towpath.session) returns void
 language plpgsql as $$
 declare
   t    timestamptz := p.finalized_at;
@@ -83,7 +83,8 @@ begin
   where x.session_id = p.session_id and x.finalized_at is null and x.turn_no is not null order by x.turn_no limit 1;
   select * into s from towpath.session x where x.id = p.session_id;
   update towpath.session x set updated_at = t, active_process = case when s.active_process = p.id then head else s.active_process end,
-    last_process = p.id, last_status = p.status, last_failure = p.failure_kind
+    last_process = p.id, last_status = p.status, last_failure = p.failure_kind,
+    version = coalesce(moved.version, x.version), digest = coalesce(moved.digest, x.digest)
   where x.id = s.id;
   if s.active_process is distinct from p.id then
     return;
@@ -94,5 +95,5 @@ begin
     perform towpath.end_waiting(s.id, s.runtime_state);
   end if;
 end $$;
-comment on function towpath.leave_session(towpath.process) is
+comment on function towpath.leave_session(towpath.process, towpath.session) is
 'What the end of a process means for its locked session: its inputs end or go on, and the next turn of the session becomes its head.';

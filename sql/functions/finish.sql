@@ -43,6 +43,9 @@ begin
   if (status = 'failed') <> (failure_kind is not null) then
     perform towpath.fail('TW400', 'a failure kind goes with status failed, and only with it');
   end if;
+  if p.class <> 'turn' then
+    perform towpath.fail('TW409', format('process "%s" is no turn', p.id), 'towpath.complete ends it');
+  end if;
   -- What append does for many, for one that is locked already: finalize counts the events with its own.
   if said > 0 then
     perform towpath.check_types(types);
@@ -62,12 +65,12 @@ begin
     values (p.no, journal_first, journal_count, journal_entries, finish.fence, t);
   end if;
   if base_version is not null then
-    s := towpath.apply_delta(p.session_id, base_version, keys, vals);
+    s := towpath.store_delta(p.session_id, base_version, keys, vals);
     select coalesce(array_agg(i.id order by i.seq), '{}') into took from towpath.input i
     where i.process_no = p.no and (i.phase = 'applied' or i.phase in ('queued', 'staged') and i.kind = 'turn') and i.boundary_seq is null;
     perform towpath.put_receipt(p.no, 'run_end', towpath.next_receipt(p.no), s, took, fence);
   end if;
-  perform towpath.finalize(p.no, status, outcome, failure_kind, case when status = 'abandoned' then 'owner_drain' end, fence, p_said => said);
+  perform towpath.finalize(p.no, status, outcome, failure_kind, case when status = 'abandoned' then 'owner_drain' end, fence, p_said => said, p_moved => s);
 end $$;
 comment on function towpath.finish(bigint, bigint, text, jsonb, text, text[], text[], text[], text[], bytea[], bigint, integer, integer, bytea) is
 'Ends a turn in one transaction: last events, receipt, session snapshot (when base_version is given, by compare-and-swap), terminal event, inputs, lease, River job, next turn of the session.';
