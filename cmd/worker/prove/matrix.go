@@ -96,6 +96,13 @@ func (l *lane) undisturbed(ctx context.Context) (want string, points []turn.Poin
 		if err := l.attend(ctx, id); err != nil {
 			return "", nil, err
 		}
+		// Its node may still be telling of the last points: the turn ends for others with a commit.
+		waiting, stop := context.WithTimeout(ctx, patience)
+		_, err := l.await(waiting, "the last point of "+id, func(p passing) bool { return p.point.Process == id && p.point.Name == turn.AtLeft })
+		stop()
+		if err != nil {
+			return "", nil, err
+		}
 		h, err := l.history(ctx, id)
 		if err != nil {
 			return "", nil, err
