@@ -12,6 +12,7 @@
 //   - A deadlock or a serialisation failure is tried once more here, and nowhere else. Every call is one statement,
 //     so the second try does not repeat half of the first.
 //   - A [Group] makes calls in shared transactions. When one of them fails there, or waits for a lock, none is stored,
-//     and each is made again by itself: a lost answer means what it means for a single call.
+//     and each is made again by itself: a lost answer means what it means for a single call. A claim that is made alone is
+//     handed over before its commit has come back; who calls asks for that before anything follows from it.
 //   - A Store is safe for concurrent use. Listen holds one connection of the pool for as long as it runs.
 package store

@@ -46,7 +46,7 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 	for _, fault := range []struct{ name, plant, found string }{
 		{"a trigger is disabled", "alter table river_job disable trigger towpath_wake", "guard: trigger towpath_wake of public.river_job is missing or disabled"},
 		{"a job's kind may change", "alter table river_job disable trigger towpath_kind", "guard: trigger towpath_kind of public.river_job is missing or disabled"},
-		{"a check is dropped", "alter table river_job drop constraint towpath_args_is_object", "guard: check towpath_args_is_object"},
+		{"jobs are not checked", "alter table river_job disable trigger towpath_route", "guard: trigger towpath_route of public.river_job is missing or disabled"},
 		{"a grant is revoked", "revoke execute on function towpath.submit from towpath_client", "roles: role towpath_client may not call towpath.submit → grant execute on function towpath.submit(text,jsonb,text,text,jsonb) to towpath_client"},
 		{"a queue is paused", "insert into river_queue (name, created_at, updated_at, paused_at) values ('turns', now(), now(), now())", "queue: queue turns is paused since"},
 		{"a job is gone", "delete from river_job where args->>'process_id' = '" + orphan + "'; update towpath.process set updated_at = updated_at - interval '1 day' where id = '" + orphan + "'", "turns: process " + orphan + " is queued, but its River job is gone"},

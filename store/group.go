@@ -22,18 +22,23 @@ type Group struct {
 // Group returns one for a node.
 func (s *Store) Group() *Group {
 	return &Group{
-		claims: gatherer[Claim]{op: "claim", sql: claimSQL, store: s, scan: pgx.RowToStructByName[Claim]},
+		claims: gatherer[Claim]{op: "claim", sql: claimSQL, store: s, scan: pgx.RowToStructByName[Claim], early: true},
 		ends:   gatherer[struct{}]{op: "finish", sql: finishSQL, store: s, scan: func(pgx.CollectableRow) (struct{}, error) { return struct{}{}, nil }},
 	}
 }
 
-// Claim is Store.Claim.
-func (g *Group) Claim(ctx context.Context, n Node, job int64, args json.RawMessage, ttl time.Duration) (Claim, error) {
-	c, err := g.claims.do(ctx, claimArgs(n, job, args, ttl))
-	if err == nil {
-		g.claims.store.claimed(c)
-	}
-	return c, err
+// Claim is Store.Claim, and may return while the commit is still on its way. Whoever gets no error calls stored, once or often,
+// which waits for that: until it has returned nil the claim holds for nobody, and nothing that follows from it may be written or
+// leave the node.
+func (g *Group) Claim(ctx context.Context, n Node, job int64, args json.RawMessage, ttl time.Duration) (c Claim, stored func() error, err error) {
+	made, err := g.claims.do(ctx, claimArgs(n, job, args, ttl))
+	return made.result, sync.OnceValue(func() error {
+		err := made.wait()
+		if err == nil {
+			g.claims.store.claimed(made.result)
+		}
+		return err
+	}), err
 }
 
 // Finish is Store.Finish.
@@ -58,6 +63,7 @@ type gatherer[T any] struct {
 	sql   string
 	store *Store
 	scan  pgx.RowToFunc[T]
+	early bool // the callers have something to do while a commit is on its way
 
 	mu      sync.Mutex
 	waiting []*call[T]
@@ -67,13 +73,21 @@ type gatherer[T any] struct {
 type call[T any] struct {
 	ctx    context.Context
 	args   []any
-	done   chan struct{}
+	done   chan struct{} // there is a result, or err
+	stored chan struct{} // and its commit has come back
 	result T
 	err    error
+	lost   error // of a commit that was to follow the result
 }
 
-func (g *gatherer[T]) do(ctx context.Context, args []any) (T, error) {
-	c := &call[T]{ctx: ctx, args: args, done: make(chan struct{})}
+// wait returns when what the result tells is stored, or why it is not known to be.
+func (c *call[T]) wait() error {
+	<-c.stored
+	return c.lost
+}
+
+func (g *gatherer[T]) do(ctx context.Context, args []any) (*call[T], error) {
+	c := &call[T]{ctx: ctx, args: args, done: make(chan struct{}), stored: make(chan struct{})}
 	g.mu.Lock()
 	g.waiting = append(g.waiting, c)
 	if !g.busy {
@@ -82,7 +96,7 @@ func (g *gatherer[T]) do(ctx context.Context, args []any) (T, error) {
 	}
 	g.mu.Unlock()
 	<-c.done // also when ctx ends: then the call fails, if nobody shares its transaction, or it is told what was stored
-	return c.result, c.err
+	return c, c.err
 }
 
 // run makes calls until none wait.
@@ -107,7 +121,7 @@ func (g *gatherer[T]) run() {
 		patience := time.NewTimer(groupWait)
 		for _, c := range calls {
 			select {
-			case <-c.done:
+			case <-c.stored:
 			case <-patience.C:
 				patience.Reset(0)
 			}
@@ -121,13 +135,40 @@ func (c *call[T]) givenUp() bool {
 	if c.err = c.ctx.Err(); c.err == nil {
 		return false
 	}
-	close(c.done)
+	c.end()
 	return true
 }
 
-func (g *gatherer[T]) alone(c *call[T]) {
-	c.result, c.err = one(c.ctx, g.store, g.op, g.scan, g.sql, c.args...)
+// end tells the caller what has become of the whole call.
+func (c *call[T]) end() {
 	close(c.done)
+	close(c.stored)
+}
+
+func (g *gatherer[T]) alone(c *call[T]) {
+	if !g.early {
+		c.result, c.err = one(c.ctx, g.store, g.op, g.scan, g.sql, c.args...)
+		c.end()
+		return
+	}
+	known := false
+	made, err := retry(c.ctx, g.op, func() (error, error) {
+		err := early(c.ctx, g.store, g.scan, g.sql, c.args, func(row T) {
+			known, c.result = true, row
+			close(c.done)
+		})
+		if known { // a second try would be another call
+			return err, nil
+		}
+		return nil, err
+	})
+	if known {
+		c.lost = wrap(g.op, made)
+		close(c.stored)
+		return
+	}
+	c.err = err
+	c.end()
 }
 
 // together makes calls in one transaction and reports whether it was committed.
@@ -157,7 +198,7 @@ func (g *gatherer[T]) together(calls []*call[T]) bool {
 	}
 	for i, c := range calls {
 		c.result = results[i]
-		close(c.done)
+		c.end()
 	}
 	return true
 }

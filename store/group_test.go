@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
@@ -36,6 +37,15 @@ func sessions(n int) (names []string) {
 	return names
 }
 
+// claimed makes a claim and waits until it is stored.
+func claimed(ctx context.Context, g *store.Group, job int64, args json.RawMessage) (store.Claim, error) {
+	c, stored, err := g.Claim(ctx, node("n"), job, args, ttl)
+	if err == nil {
+		err = stored()
+	}
+	return c, err
+}
+
 func TestTurnsThatComeTogetherShareTransactions(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -44,7 +54,7 @@ func TestTurnsThatComeTogetherShareTransactions(t *testing.T) {
 		var group sync.WaitGroup
 		for _, d := range jobs {
 			group.Go(func() {
-				c, err := g.Claim(t.Context(), node("n"), d.job, d.args, ttl)
+				c, err := claimed(t.Context(), g, d.job, d.args)
 				if err != nil || c.Action != store.ActionRun || *c.ProcessID != d.id {
 					t.Errorf("claim of %s: %+v, %v", d.id, c, err)
 					return
@@ -83,7 +93,7 @@ func TestARefusedCallFailsAlone(t *testing.T) {
 			args = json.RawMessage(`{"process_id": 7}`)
 		}
 		group.Go(func() {
-			c, err := g.Claim(t.Context(), node("n"), d.job, args, ttl)
+			c, err := claimed(t.Context(), g, d.job, args)
 			if bad && !errors.Is(err, store.ErrInvalid) || !bad && (err != nil || c.Action != store.ActionRun || *c.ProcessID != d.id) {
 				t.Errorf("claim of %s, bad %v: %+v, %v", d.id, bad, c, err)
 			}
@@ -110,7 +120,7 @@ func TestACallThatWaitsForALockHoldsUpNobody(t *testing.T) {
 	given, giveUp := context.WithCancel(t.Context())
 	defer giveUp()
 	claim := func(ctx context.Context, d delivered) error {
-		c, err := g.Claim(ctx, node("n"), d.job, d.args, ttl)
+		c, err := claimed(ctx, g, d.job, d.args)
 		if err == nil && c.Action != store.ActionRun {
 			return fmt.Errorf("claim of %s: %+v", d.id, c)
 		}
@@ -145,6 +155,58 @@ func TestACallThatWaitsForALockHoldsUpNobody(t *testing.T) {
 	w.ok(locked.Rollback(t.Context()))
 	if err := <-waits; err != nil {
 		t.Error(err)
+	}
+	w.sound()
+}
+
+// atCommit makes every commit that takes a lease run a statement at its end, when its answer is there already.
+func (w *world) atCommit(statement string) {
+	w.Helper()
+	w.exec(`create function at_commit() returns trigger language plpgsql as $$ begin ` + statement + `; return null; end $$`)
+	w.exec("create constraint trigger at_commit after insert on towpath.lease deferrable initially deferred for each row execute function at_commit()")
+}
+
+func TestAClaimIsKnownBeforeItIsStored(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.atCommit("perform pg_advisory_xact_lock(7)")
+	d := w.delivered("s")[0]
+	held, err := w.pool.Begin(t.Context())
+	w.ok(err)
+	defer held.Rollback(context.WithoutCancel(t.Context()))
+	_, err = held.Exec(t.Context(), "select pg_advisory_xact_lock(7)")
+	w.ok(err)
+	c, stored, err := w.store.Group().Claim(t.Context(), node("n"), d.job, d.args, ttl)
+	w.ok(err)
+	if c.Action != store.ActionRun || *c.ProcessID != d.id {
+		t.Fatalf("%+v", c)
+	}
+	if p := w.process(d.id); p.Status != "queued" {
+		t.Errorf("it is %s for everybody before it is stored", p.Status)
+	}
+	w.ok(held.Rollback(t.Context()))
+	w.ok(stored())
+	w.ok(stored())
+	if p := w.process(d.id); p.Status != "running" {
+		t.Errorf("it is %s when it is stored", p.Status)
+	}
+	w.sound()
+}
+
+func TestAClaimThatIsNotStoredSaysSo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.atCommit("raise exception 'no room'")
+	d, g := w.delivered("s")[0], w.store.Group()
+	c, stored, err := g.Claim(t.Context(), node("n"), d.job, d.args, ttl)
+	w.ok(err)
+	if err := stored(); c.Action != store.ActionRun || err == nil || !strings.Contains(err.Error(), "claim: ") || !strings.Contains(err.Error(), "no room") {
+		t.Errorf("%s, %v", c.Action, err)
+	}
+	w.log(d.id, "process.queued")
+	w.exec("drop trigger at_commit on towpath.lease")
+	if c, err := claimed(t.Context(), g, d.job, d.args); err != nil || c.Action != store.ActionRun {
+		t.Errorf("the next claim: %+v, %v", c, err)
 	}
 	w.sound()
 }

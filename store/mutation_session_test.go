@@ -41,6 +41,7 @@ func init() {
 		{name: "a finished run is asked for another end", file: "functions/run.sql", old: "or r.outcome <> towpath.event_data(outcome::text) then", new: "then", run: "TestAFinishedRun"},
 		{name: "another profile's session", file: "functions/enter_session.sql", old: "if s.profile <> p_profile then", new: "if false then", run: "TestARunAndItsSessionAreOneTransaction"},
 		{name: "another tenant's session", file: "functions/enter_session.sql", old: "s.tenant <> coalesce(p_tenant, s.tenant) or", new: "", run: "TestARunAndItsSessionAreOneTransaction"},
+		{name: "a claim changes no session", file: "functions/session.sql", old: "and new.attempt <> old.attempt;", new: "and false;", run: "TestEveryVisibleChangeOfASessionHasANewNumber"},
 		{name: "a change has no number", file: "functions/session.sql", old: "new.change_no := nextval('towpath.session_change_seq');", new: "", run: "TestEveryVisibleChangeOfASessionHasANewNumber|TestReadAndUnread"},
 		{name: "a reader moves back", file: "functions/mark_read.sql", old: "if coalesce(change_no, s.change_no) < old then", new: "if false then", run: "TestReadAndUnread"},
 		{name: "pages repeat a row", file: "functions/session_list.sql", old: "(v.created_at, v.id) < (", new: "(v.created_at, v.id) <= (", run: "TestSessionsByFilter|TestPagesUnderWritesLoseNothing"},

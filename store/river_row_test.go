@@ -69,3 +69,28 @@ func TestARiverClientRepeatsAUniqueRowAndChangesNone(t *testing.T) {
 		t.Errorf("rows of %v were within reach, want that of the turn alone", touched)
 	}
 }
+
+// River reads its rows in Go: one that it cannot read would stop a queue, whoever wrote it, and whether at first or later.
+func TestARowThatRiverCouldNotReadIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.exec(`insert into river_job (kind, args) values ('turn', '{}')`)
+	for constraint, columns := range map[string][]string{
+		"towpath_args_is_object":     {"args = '[]'", "args = 'null'"},
+		"towpath_metadata_is_object": {"metadata = '[]'", `metadata = '"x"'`, "metadata = 'null'"},
+		"towpath_unique_states":      {"unique_states = B'00000001'", "unique_states = B'10110101'"},
+		"towpath_args_size":          {`args = jsonb_build_object('x', (select string_agg(gen_random_uuid()::text, '') from generate_series(1, 120000)))`},
+	} {
+		for _, set := range columns {
+			w.deny("23514", constraint, "update river_job set "+set)
+			column, value, _ := strings.Cut(set, " = ")
+			if column != "args" {
+				column, value = "args, "+column, "'{}', "+value
+			}
+			w.deny("23514", constraint, "insert into river_job (kind, "+column+") values ('turn', "+value+")")
+		}
+	}
+	if n := get[int](w, "select count(*)::int from river_job"); n != 1 {
+		t.Errorf("%d rows", n)
+	}
+}

@@ -23,6 +23,8 @@
 // # Invariants
 //
 //   - Every write carries the fence of the claim. Who has lost the lease writes nothing and says nothing.
+//   - A guest begins as soon as the claim is known, while the database still stores it. Until that is done it may compute, and write to
+//     the node's log: its first journalled call waits, and so does its end. A claim that is not stored leaves nothing behind.
 //   - The events of a turn are stored in the order in which its guest emitted them; what is left at its end is stored
 //     in the commit that ends it.
 //   - Claims that come together share a transaction, and so do ends (store.Group). Each means what it would mean alone.

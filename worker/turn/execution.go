@@ -33,10 +33,12 @@ type execution struct {
 
 	ctx    context.Context // ends when the guest must stop at once; its cause says why
 	cancel context.CancelCauseFunc
+	firm   chan struct{} // closed once the claim is stored
 
 	// The guest's goroutine only.
 	request  []byte
 	digests  digester
+	head     *entry          // the journal's head, until the claim is stored
 	rows     []store.Journal // read, not unpacked yet
 	past     []entry         // of the journal that this attempt replays
 	n        int             // number of the next call
@@ -89,7 +91,7 @@ func newExecution(r *Runner, c store.Claim, log *slog.Logger) *execution {
 		log:     log.With("process", *c.ProcessID, "session", *c.SessionID, "profile", *c.Profile, "attempt", *c.Attempt),
 		digests: newDigester(r.DigestKey),
 		streams: map[uint32]*stream{}, lost: map[uint32]*stream{}, delta: map[string][]byte{}, heard: map[string]bool{},
-		inbox: newInbox(),
+		inbox: newInbox(), firm: make(chan struct{}),
 	}
 	x.settled = sync.NewCond(&x.mu)
 	x.random = rand.NewChaCha8(sha256.Sum256([]byte("towpath turn random " + *c.ProcessID)))

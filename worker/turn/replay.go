@@ -68,7 +68,24 @@ func (x *execution) begin(ctx context.Context) error {
 	}
 	x.request = request
 	x.observe()
-	return x.record(entry{op: opHead, at: x.now, data: data}, nil)
+	x.head = &entry{op: opHead, at: x.now, data: data}
+	return nil
+}
+
+// confirm returns once the claim is stored, and puts the journal's head on record. A guest begins while the database still
+// writes its log: until its first call that is journalled, or its end, it computes, and nothing of it is kept or leaves the node.
+func (x *execution) confirm() error {
+	if x.head == nil {
+		return nil
+	}
+	select {
+	case <-x.firm:
+	case <-x.ctx.Done():
+		return context.Cause(x.ctx)
+	}
+	head := *x.head
+	x.head = nil
+	return x.record(head, nil)
 }
 
 // load reads the journal. It returns why it cannot be replayed here, if so.
@@ -139,6 +156,9 @@ func (x *execution) replaying() bool { return x.n < len(x.past) }
 // replay answers a call from the journal; ok is false when the call is live. The first live call finds the handles of
 // the past lost.
 func (x *execution) replay(o op, parts ...[]byte) (e entry, ok bool, err error) {
+	if err := x.confirm(); err != nil {
+		return e, false, err
+	}
 	if x.runner.NoJournal {
 		return entry{op: o}, false, nil
 	}

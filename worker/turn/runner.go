@@ -140,22 +140,41 @@ func (r *Runner) Handle(ctx context.Context, job int64, args json.RawMessage) er
 	r.claiming++
 	r.mu.Unlock()
 	asked := time.Now()
-	c, err := r.group.Claim(ctx, r.Node, job, args, r.TTL)
-	x := r.register(ctx, job, asked, c, err)
+	c, stored, err := r.group.Claim(ctx, r.Node, job, args, r.TTL)
+	var x *execution
+	if err == nil && c.Action == store.ActionRun {
+		x = newExecution(r, c, r.JobLog(ctx))
+		x.ctx, x.cancel = context.WithCancelCause(x.trace(ctx, job, asked))
+	}
+	var ours bool
+	var v verdict
+	var claimed sync.WaitGroup
+	claimed.Go(func() {
+		if err == nil {
+			err = stored()
+		}
+		ours = r.register(x, err)
+	})
+	if x != nil && !*c.Resume { // a replay reads what the database has
+		v = r.execute(x)
+	}
+	claimed.Wait()
 	if err != nil {
 		return err
 	}
-	if x == nil {
+	if !ours {
 		if c.Detail != nil {
 			r.JobLog(ctx).Info("the job has nothing to do", "action", c.Action, "detail", *c.Detail)
 		}
-		if err == nil && c.Action == store.ActionElsewhere {
+		if c.Action == store.ActionElsewhere {
 			return ErrElsewhere
 		}
 		return nil
 	}
 	defer r.unregister(x)
-	v := r.execute(x)
+	if *c.Resume {
+		v = r.execute(x)
+	}
 	// What the turn still has to write must not die with the job's context.
 	closing, cancel := context.WithTimeout(context.WithoutCancel(x.ctx), 2*r.TTL)
 	defer cancel()
@@ -168,9 +187,9 @@ func (r *Runner) Handle(ctx context.Context, job int64, args json.RawMessage) er
 	return err
 }
 
-// register makes the execution of a claim, asked for at a time, and hands it what was said meanwhile; nil when there is
-// nothing to execute or this node executes it already.
-func (r *Runner) register(ctx context.Context, job int64, asked time.Time, c store.Claim, err error) *execution {
+// register lets an execution, if there is one, go on once its claim is stored, and hands it what was said meanwhile. It is
+// false when there is nothing to execute, or this node executes it already.
+func (r *Runner) register(x *execution, err error) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.claiming--
@@ -178,16 +197,21 @@ func (r *Runner) register(ctx context.Context, job int64, asked time.Time, c sto
 	if r.claiming == 0 {
 		r.missed = map[string]struct{}{}
 	}
-	if err != nil || c.Action != store.ActionRun || r.running[*c.ProcessID] != nil {
-		return nil
+	if x == nil {
+		return false
 	}
-	x := newExecution(r, c, r.JobLog(ctx))
-	x.ctx, x.cancel = context.WithCancelCause(x.trace(ctx, job, asked))
-	r.running[*c.ProcessID] = x
-	if _, told := missed[*c.ProcessID]; told || *c.Words {
-		r.request(*c.ProcessID)
+	id := *x.claim.ProcessID
+	if err != nil || r.running[id] != nil {
+		x.cancel(errLost)
+		x.traced(verdict{nothing: true})
+		return false
 	}
-	return x
+	r.running[id] = x
+	close(x.firm)
+	if _, told := missed[id]; told || *x.claim.Words {
+		r.request(id)
+	}
+	return true
 }
 
 func (r *Runner) unregister(x *execution) {
@@ -219,6 +243,9 @@ func (r *Runner) execute(x *execution) (v verdict) {
 	ctx, cancel := context.WithTimeoutCause(x.ctx, limit, &Exceeded{Limit: "deadline", Text: "the turn took longer than " + limit.String()})
 	defer cancel()
 	err = b.Run(ctx, x)
+	if lost := x.confirm(); lost != nil {
+		return x.decide(lost)
+	}
 	if err != nil && ctx.Err() != nil {
 		// Whatever the guest made of its end, the reason is ours.
 		err = fmt.Errorf("%w (%v)", context.Cause(ctx), err)
