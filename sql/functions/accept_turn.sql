@@ -71,7 +71,7 @@ create or replace function towpath.accept_turn(
 language plpgsql as $$
 declare
   t        timestamptz := towpath.now();
-  f        towpath.profile;
+  attempts integer; -- that its profile gives it
   s        towpath.session;
   p        towpath.process;
   digest   bytea;
@@ -82,7 +82,10 @@ declare
   due      timestamptz;
   input_id text := towpath.new_id('i');
 begin
-  perform towpath.check_options(p_options);
+  -- What is usual is decided here: each function, and each statement, is much to read for a database that has rested.
+  if p_options is distinct from '{}' then
+    perform towpath.check_options(p_options);
+  end if;
   if coalesce(p_profile, '') = '' then
     perform towpath.fail('TW400', 'profile is missing', 'name a backend, for example deepseek; towpath.profiles lists them');
   end if;
@@ -98,7 +101,7 @@ begin
     perform towpath.fail('TW400', 'idempotency_key is empty or above 1 MiB');
   end if;
   due := (p_options ->> 'scheduled_at')::timestamptz;
-  key := towpath.digest(p_key);
+  key := case when p_key is not null then towpath.digest(p_key) end;
   digest := towpath.digest(jsonb_build_object(
     'profile', p_profile, 'input', p_input, 'session', p_session, 'options', p_options - '{id,traceparent}'::text[]));
   process_id := coalesce(p_options ->> 'id', towpath.new_id('p'));
@@ -109,23 +112,33 @@ begin
     -- Written once, as this turn leaves it.
     insert into towpath.session (id, tenant, project, profile, next_turn, next_input, active_process, created_at, updated_at)
     values (p_session, coalesce(p_options ->> 'tenant', 'default'), coalesce(p_options ->> 'project', 'default'), p_profile, 2, 2, process_id, t, t)
-    returning * into s;
-    s.next_turn := 1; s.next_input := 1; s.active_process := null;
+    returning id, tenant, project into s.id, s.tenant, s.project;
+    s.next_turn := 1; s.next_input := 1;
   else
     s := towpath.enter_session(p_session, p_profile, p_options ->> 'tenant', p_options ->> 'project');
   end if;
   heads := s.active_process is null;
   job := case when not heads then null when p_job is null or due > t then nextval(':river.river_job_id_seq') else p_job end;
 
-  select * into f from towpath.profile where name = p_profile and enabled;
-  insert into towpath.process (id, class, disposition, tenant, project, profile, session_id, turn_no, parent_id, spec, request_digest,
-                               key_digest, priority, max_attempts, last_seq, generation, river_job_id, created_at, updated_at)
-  values (process_id, 'turn', 'rerunnable', s.tenant, s.project, p_profile, s.id, s.next_turn, p_parent,
-          p_options - '{id,tenant,project,priority,max_attempts}'::text[], digest, key,
-          coalesce((p_options ->> 'priority')::smallint, 2), coalesce((p_options ->> 'max_attempts')::int, f.max_attempts, 1),
-          1, heads::int, job, t, t)
-  on conflict do nothing
-  returning * into p;
+  attempts := (select f.max_attempts from towpath.profile f where f.name = p_profile and f.enabled);
+  -- One statement: each costs more by itself than what it does here.
+  with accepted as (
+    insert into towpath.process (id, class, disposition, tenant, project, profile, session_id, turn_no, parent_id, spec, request_digest,
+                                 key_digest, priority, max_attempts, last_seq, generation, river_job_id, created_at, updated_at)
+    values (process_id, 'turn', 'rerunnable', s.tenant, s.project, p_profile, s.id, s.next_turn, p_parent,
+            p_options - '{id,tenant,project,priority,max_attempts}'::text[], digest, key,
+            coalesce((p_options ->> 'priority')::smallint, 2), coalesce((p_options ->> 'max_attempts')::int, attempts, 1),
+            1, heads::int, job, t, t)
+    on conflict do nothing
+    returning *
+  ), addressed as (
+    insert into towpath.input (id, session_id, seq, process_no, kind, phase, payload, digest, created_at, updated_at)
+    select input_id, s.id, s.next_input, a.no, 'turn', 'queued', p_input, a.request_digest, t, t from accepted a
+  ), noted as (
+    insert into towpath.event (process_no, seq, type, data, at)
+    select a.no, 1, 'process.queued', jsonb_build_object('profile', p_profile, 'session', s.id, 'input', input_id), t from accepted a
+  )
+  select a.* into p from accepted a;
 
   if p.id is null then
     if opened then
@@ -153,14 +166,14 @@ begin
   if key is not null or p_options ? 'id' then
     perform towpath.check_fresh(process_id, s.tenant, s.project, key);
   end if;
-  perform towpath.check_profile(p_profile);
-  perform towpath.check_open(s, 'turn');
-  perform towpath.check_run(r) from towpath.process r where r.id = p_parent;
-  insert into towpath.input (id, session_id, seq, process_no, kind, phase, payload, digest, created_at, updated_at)
-  values (input_id, s.id, s.next_input, p.no, 'turn', 'queued', p_input, digest, t, t);
-  insert into towpath.event (process_no, seq, type, data, at)
-  values (p.no, 1, 'process.queued', jsonb_build_object('profile', p_profile, 'session', s.id, 'input', input_id), t);
+  if attempts is null then
+    perform towpath.check_profile(p_profile);
+  end if;
+  if p_parent is not null then
+    perform towpath.check_run(r) from towpath.process r where r.id = p_parent;
+  end if;
   if not opened then
+    perform towpath.check_open(s, 'turn');
     update towpath.session set next_turn = s.next_turn + 1, next_input = s.next_input + 1, updated_at = t,
       active_process = coalesce(s.active_process, p.id)
     where id = s.id;

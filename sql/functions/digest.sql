@@ -3,7 +3,11 @@ language plpgsql immutable parallel safe as $$
 begin
   case jsonb_typeof(value)
   when 'object' then
-    return '{' || coalesce((select string_agg(to_json(key)::text || ':' || towpath.canonical(e.value), ',' order by key collate "C")
+    if value = '{}' then
+      return '{}';
+    end if;
+    -- Most values are strings: no call for those.
+    return '{' || coalesce((select string_agg(to_json(key)::text || ':' || case when jsonb_typeof(e.value) = 'string' then e.value::text else towpath.canonical(e.value) end, ',' order by key collate "C")
                             from jsonb_each(canonical.value) e), '') || '}';
   when 'array' then
     return '[' || coalesce((select string_agg(towpath.canonical(e.value), ',' order by ord)

@@ -22,7 +22,7 @@ comment on function towpath.enqueue(text, timestamptz, text) is 'Gives a locked 
 create or replace function towpath.put_job(p towpath.process, not_before timestamptz) returns void
 language plpgsql as $$
 declare
-  due  boolean := not_before is null or not_before <= towpath.now() + interval '5 seconds';
+  wait interval := case when not_before is null then '0' else greatest(not_before - towpath.now(), '0') end;
   kind text := case when p.class = 'daemon' and p.attempt > 0 then 'restart' else towpath.job_of(p.class) end;
 begin
   -- River's leader moves scheduled rows every five seconds; its fetch honours a later scheduled_at of an available
@@ -30,8 +30,8 @@ begin
   insert into :river.river_job (id, kind, queue, args, state, priority, max_attempts, scheduled_at, tags, metadata)
   values (p.river_job_id, kind, towpath.queue_of(kind),
           jsonb_build_object('process_id', p.id, 'generation', p.generation),
-          cast(case when due then 'available' else 'scheduled' end as :river.river_job_state),
-          p.priority, 25, clock_timestamp() + greatest(coalesce(not_before - towpath.now(), '0'), '0'),
+          cast(case when wait <= '5 seconds' then 'available' else 'scheduled' end as :river.river_job_state),
+          p.priority, 25, clock_timestamp() + wait,
           towpath.tags(p.session_id, coalesce(p.profile, p.definition)),
           jsonb_strip_nulls(jsonb_build_object('session', p.session_id, 'profile', p.profile, 'daemon', case p.class when 'daemon' then p.definition end, 'attempt', nullif(p.attempt, 0), 'traceparent', p.spec -> 'traceparent')));
 end $$;

@@ -3,16 +3,10 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select 'error', 'clock', format('towpath.now() is shifted by %s: a test was here', c.shift), 'delete from towpath.clock'
   from towpath.clock c
   union all
-  select 'error', 'guard', format('trigger %s of %s.river_job is missing or disabled: jobs wait for polls, go astray, or become others', t.name, ':river'),
+  select 'error', 'guard', format('trigger %s of %s.river_job is missing or disabled: jobs wait for polls, go astray, become others, or stop a queue', t.name, ':river'),
     format('alter table :river.river_job enable trigger %s, or run `worker migrate` of a newer version', t.name)
   from (values ('towpath_route'), ('towpath_wake'), ('towpath_kind')) t(name)
   where not exists (select from pg_trigger g where g.tgrelid = ':river.river_job'::regclass and g.tgname = t.name and g.tgenabled in ('O', 'A'))
-  union all
-  select 'error', 'guard', format('check %s of %s.river_job is missing: one malformed row can stop a queue', c.name, ':river'),
-    'run the guard of the installed version again: sql/river/guard.sql'
-  from (values ('towpath_args_is_object'), ('towpath_metadata_is_object'), ('towpath_unique_states'), ('towpath_queue_name'),
-               ('towpath_kind_name'), ('towpath_args_size')) c(name)
-  where not exists (select from pg_constraint x where x.conrelid = ':river.river_job'::regclass and x.conname = c.name)
   union all
   select 'warning', 'roles', format('role %s does not exist', r.name), format('create role %s nologin, then run `worker migrate` of a newer version', r.name)
   from (values ('towpath_client'), ('towpath_enqueue'), ('towpath_operator'), ('towpath_reader'), ('towpath_worker')) r(name)

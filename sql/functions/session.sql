@@ -53,7 +53,9 @@ begin
       end if;
     end if;
   end if;
-  update towpath.session s set updated_at = t where s.id = new.session_id;
+  if new.attempt = old.attempt then
+    update towpath.session s set updated_at = t where s.id = new.session_id;
+  end if;
   return null;
 end $$;
 comment on function towpath.follow_process() is
@@ -61,6 +63,19 @@ comment on function towpath.follow_process() is
 
 create or replace trigger towpath_follow after update of status, attempt on towpath.process
   for each row execute function towpath.follow_process();
+
+-- At the end of the transaction, when the worker that claims the turn has been answered already and begins with it.
+create or replace function towpath.follow_claim() returns trigger
+language plpgsql as $$
+begin
+  update towpath.session s set updated_at = towpath.now() where s.id = new.session_id and new.class = 'turn' and new.attempt <> old.attempt;
+  return null;
+end $$;
+comment on function towpath.follow_claim() is 'A session changes with each attempt of its turn.';
+
+drop trigger if exists towpath_claim on towpath.process;
+create constraint trigger towpath_claim after update of attempt on towpath.process
+  deferrable initially deferred for each row execute function towpath.follow_claim();
 
 create or replace view towpath.sessions as
   select s.id, s.tenant, s.project, s.profile, s.version, s.runtime_state, s.active_process, s.quarantine, s.created_at, s.updated_at,

@@ -1,42 +1,48 @@
--- River validates in Go only; these checks hold for every client. NOT VALID: rows from before stay as they are.
+-- River validates in Go only; what stands here holds for every client, and for rows from before when they change. It is said
+-- by triggers: Postgres reads each CHECK of a table anew for every statement, also for River's own fetch, which changes none of this.
 do $$
 declare
   c record;
 begin
-  for c in select * from (values
-    ('towpath_args_is_object',     $c$check (jsonb_typeof(args) = 'object')$c$),
-    ('towpath_metadata_is_object', $c$check (jsonb_typeof(metadata) = 'object')$c$),
-    ('towpath_unique_states',      $c$check (unique_states is null or unique_states & B'11010001' = B'11010001')$c$),
-    ('towpath_queue_name',         $c$check (queue ~ '^[a-z0-9]+([_|-]?[a-z0-9]+)*$' and length(queue) <= 64)$c$),
-    ('towpath_kind_name',          $c$check (kind ~ '^[A-Za-z0-9_][A-Za-z0-9_<>/.:+-]+$')$c$),
-    ('towpath_args_size',          $c$check (pg_column_size(args) <= 2097152)$c$)
-  ) v(name, body) loop
-    if not exists (select 1 from pg_constraint where conname = c.name and conrelid = ':river.river_job'::regclass) then
-      execute format('alter table :river.river_job add constraint %I %s not valid', c.name, c.body);
-    end if;
+  for c in select conname from pg_constraint where conrelid = ':river.river_job'::regclass and conname in ('towpath_args_is_object',
+             'towpath_metadata_is_object', 'towpath_unique_states', 'towpath_queue_name', 'towpath_kind_name', 'towpath_args_size') loop
+    execute format('alter table :river.river_job drop constraint %I', c.conname);
   end loop;
 end $$;
 
 create or replace function towpath.route_job() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  own text := towpath.queue_of(new.kind);
+  own    text := towpath.queue_of(new.kind);
+  broken text;
 begin
-  if own is null then
-    perform towpath.fail('TW400', format('unknown job kind "%s"', new.kind),
-      'kinds are turn, start, stop, restart, health_check, sweep, wake, gc, prune, scan_plugins, storage, login; other programs'' jobs belong in a River schema of their own');
-  end if;
-  if new.queue = 'default' then
+  if new.queue is distinct from old.queue and new.queue is distinct from own then
+    if own is null then
+      perform towpath.fail('TW400', format('unknown job kind "%s"', new.kind),
+        'kinds are turn, start, stop, restart, health_check, sweep, wake, gc, prune, scan_plugins, storage, login; other programs'' jobs belong in a River schema of their own');
+    end if;
+    if new.queue <> 'default' then
+      perform towpath.fail('TW400', format('job kind "%s" does not belong in queue "%s"', new.kind, new.queue),
+        format('use queue "%s", or leave it out', own));
+    end if;
     new.queue := own;
-  elsif new.queue <> own then
-    perform towpath.fail('TW400', format('job kind "%s" does not belong in queue "%s"', new.kind, new.queue),
-      format('use queue "%s", or leave it out', own));
+  end if;
+  broken := case
+    when jsonb_typeof(new.args) <> 'object' then 'towpath_args_is_object'
+    when jsonb_typeof(new.metadata) <> 'object' then 'towpath_metadata_is_object'
+    when new.unique_states & B'11010001' <> B'11010001' then 'towpath_unique_states'
+    when pg_column_size(new.args) > 2097152 then 'towpath_args_size'
+  end;
+  if broken is not null then
+    raise exception using errcode = 'check_violation', schema = tg_table_schema, table = tg_table_name, constraint = broken,
+      message = format('new row for relation "%s" violates check constraint "%s"', tg_table_name, broken);
   end if;
   return new;
 end $$;
-comment on function towpath.route_job() is 'Moves our job kinds out of queue default, which nobody works, and refuses any other wrong queue.';
+comment on function towpath.route_job() is
+'Refuses a job that River could not read, moves our kinds out of queue default, which nobody works, and refuses any other wrong queue.';
 
-create or replace trigger towpath_route before insert on :river.river_job
+create or replace trigger towpath_route before insert or update of args, metadata, unique_states, queue on :river.river_job
   for each row execute function towpath.route_job();
 
 create or replace function towpath.keep_kind() returns trigger
