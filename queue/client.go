@@ -18,7 +18,8 @@ import (
 
 // Config of a [Client].
 type Config struct {
-	// Pool is used for everything. Unless Pooled is set, one of its connections goes away for LISTEN.
+	// Pool is used for everything when Pooled is set; else River's own statements have up to riverConns connections of their
+	// own, made as these are, one of which goes away for LISTEN.
 	Pool *pgxpool.Pool
 	// Schema holds River's tables. Default: public.
 	Schema string
@@ -55,6 +56,9 @@ var paces = map[string]pace{
 	Upkeep:    {2, 100 * time.Millisecond, 10 * time.Second, 30 * time.Second},
 }
 
+// riverConns is how many connections River needs beside those of the handlers.
+const riverConns = 4
+
 // rescueAfter is longer than the time limit of the kinds that must not wait long.
 const rescueAfter = 90 * time.Second
 
@@ -62,6 +66,7 @@ const rescueAfter = 90 * time.Second
 // due jobs, periodic jobs, rescue, deletion of finished rows.
 type Client struct {
 	config Config
+	pool   *pgxpool.Pool // River's
 	river  *river.Client[pgx.Tx]
 	deaf   func() // ends follow
 }
@@ -82,7 +87,10 @@ func New(config Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
 	}
-	c.river, err = river.NewClient(riverpgxv5.New(config.Pool), &river.Config{
+	if c.pool, err = c.riverPool(); err != nil {
+		return nil, fmt.Errorf("queue: %w", err)
+	}
+	c.river, err = river.NewClient(riverpgxv5.New(c.pool), &river.Config{
 		ID:                   config.NodeID,
 		Schema:               c.config.Schema,
 		Queues:               queues,
@@ -95,9 +103,29 @@ func New(config Config) (*Client, error) {
 		Middleware:           []rivertype.Middleware{rowLog()},
 	})
 	if err != nil {
+		c.closePool()
 		return nil, fmt.Errorf("queue: %w", err)
 	}
 	return c, nil
+}
+
+// riverPool makes the pool of River's own statements, whose commits do not wait for the server's log: a job is a message.
+// What a crash of the server takes back (that a job was fetched or has ended, or is there, for a periodic one) is told again,
+// as after a crash of the node; and a turn's claim, which comes after the fetch, waits for the log of both.
+func (c *Client) riverPool() (*pgxpool.Pool, error) {
+	if c.config.Pool == nil || c.config.Pooled { // a pooler takes no settings
+		return c.config.Pool, nil
+	}
+	cfg := c.config.Pool.Config()
+	cfg.ConnConfig.RuntimeParams["synchronous_commit"] = "off"
+	cfg.MinConns, cfg.MinIdleConns, cfg.MaxConns = 0, 0, riverConns
+	return pgxpool.NewWithConfig(context.Background(), cfg)
+}
+
+func (c *Client) closePool() {
+	if c.pool != c.config.Pool {
+		c.pool.Close()
+	}
 }
 
 func (c *Client) queues() (map[string]river.QueueConfig, error) {
@@ -154,6 +182,7 @@ func (c *Client) Start(ctx context.Context) error {
 		}
 	}
 	if err != nil {
+		c.closePool()
 		return fmt.Errorf("queue: start: %w", err)
 	}
 	return nil
@@ -167,5 +196,6 @@ func (c *Client) Stop(ctx context.Context) error {
 		return fmt.Errorf("queue: stop: jobs are still running: %w", err)
 	}
 	c.deaf()
+	c.closePool()
 	return nil
 }

@@ -28,7 +28,8 @@
 //
 //   - Every node registers every kind and every periodic job, whatever queues it works: River elects one leader, and a
 //     leader that does not know a kind discards its stuck jobs. A kind without a handler is cancelled, saying so.
-//   - A River job is a message, never the truth. It may be repeated, rescued, late or gone.
+//   - A River job is a message, never the truth. It may be repeated, rescued, late or gone. So River's own commits do not wait
+//     for the server's log (a Client has a small pool for them), and what a crash of the server takes back of them is told again.
 //   - Turns have no time limit here and are never rescued by River: leases decide. Other kinds have one each, and a job
 //     that a dead node left behind is rescued a minute and a half after it began.
 //   - One sweep at most waits or runs. Its unique key covers the live states only, so a finished one never stands in
