@@ -64,9 +64,10 @@ comment on function towpath.follow_process() is
 create or replace trigger towpath_follow after update of status, attempt on towpath.process
   for each row execute function towpath.follow_process();
 
--- At the end of the transaction, when the worker that claims the turn has been answered already and begins with it.
+-- At the end of the transaction, when the worker that claims the turn has been answered already and begins with it; the
+-- functions have returned by then, and with them their rights.
 create or replace function towpath.follow_claim() returns trigger
-language plpgsql as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
   update towpath.session s set updated_at = towpath.now() where s.id = new.session_id and new.class = 'turn' and new.attempt <> old.attempt;
   return null;
