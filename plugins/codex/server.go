@@ -58,17 +58,17 @@ func (c *conversation) start(ctx context.Context) (*server, func(context.Context
 		"capabilities": map[string]any{"experimentalApi": true, "requestAttestation": false},
 	}
 	greeted := s.Send("initialize", hello, nil)
-	if err := s.Notify("initialized", nil); err != nil {
-		s.stop()
-		return nil, nil, err
-	}
+	notified := s.Notify("initialized", nil)
 	return s, func(ctx context.Context) error {
 		var welcome struct {
 			UserAgent string `json:"userAgent"`
 			CodexHome string `json:"codexHome"`
 		}
 		if err := greeted(ctx, &welcome); err != nil {
-			return err
+			return err // one that has ended says how; the note found it gone, at most
+		}
+		if notified != nil {
+			return notified
 		}
 		if !strings.Contains(welcome.UserAgent, "/"+version+" ") {
 			return guest.Fail(guest.KindInvalid, "this plugin speaks to codex %s, not to %.60q: npm install @openai/codex@%s", version, welcome.UserAgent, version)
