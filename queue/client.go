@@ -113,11 +113,20 @@ func New(config Config) (*Client, error) {
 // What a crash of the server takes back (that a job was fetched or has ended, or is there, for a periodic one) is told again,
 // as after a crash of the node; and a turn's claim, which comes after the fetch, waits for the log of both.
 func (c *Client) riverPool() (*pgxpool.Pool, error) {
-	if c.config.Pool == nil || c.config.Pooled { // a pooler takes no settings
+	if c.config.Pool == nil || c.config.Pooled { // a pooler of transactions keeps no settings
 		return c.config.Pool, nil
 	}
 	cfg := c.config.Pool.Config()
-	cfg.ConnConfig.RuntimeParams["synchronous_commit"] = "off"
+	made := cfg.AfterConnect
+	cfg.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
+		if made != nil {
+			if err := made(ctx, c); err != nil {
+				return err
+			}
+		}
+		_, err := c.Exec(ctx, "set synchronous_commit = off") // no startup parameter: a pooler in session mode refuses those that it does not know
+		return err
+	}
 	cfg.MinConns, cfg.MinIdleConns, cfg.MaxConns = 0, 0, riverConns
 	return pgxpool.NewWithConfig(context.Background(), cfg)
 }
