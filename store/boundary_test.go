@@ -213,7 +213,6 @@ func TestOneOfTwoWritersOfASnapshotWins(t *testing.T) {
 func TestNobodyHearsOfABoundaryBeforeItIsStored(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	o, ids := staging(w)
 	ctx, stop := context.WithCancel(t.Context())
 	heard, ready, done := make(chan string, 16), make(chan struct{}), make(chan struct{})
 	go func() {
@@ -222,6 +221,8 @@ func TestNobodyHearsOfABoundaryBeforeItIsStored(t *testing.T) {
 	}()
 	defer func() { stop(); <-done }()
 	<-ready
+	o, ids := staging(w)
+	<-heard // of the claim, some time after its commit
 	tx := w.begin()
 	_, err := tx.Exec(t.Context(), apply, o.No, o.Fence, 1, ids, 0, []string{}, [][]byte{})
 	w.ok(err)
