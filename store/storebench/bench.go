@@ -7,6 +7,8 @@
 //	                        Baseline: two commits of one UPDATE each
 //	claim_finish_rows_per_s the same. Baseline: two commits of the rows that a claim and an end store, with their indexes
 //	                        and without any rule
+//	claim_finish_1ms_per_s  the same as the first, with its baseline, where each flush of the server's log takes a millisecond
+//	                        more, as on a disk behind a network. The server waits before it flushes, which takes a superuser
 //
 // Run writes to the database that it is given, which must be migrated and nobody's.
 package storebench
@@ -84,6 +86,11 @@ func Run(ctx context.Context, pool *pgxpool.Pool) ([]Row, error) {
 	}
 	value := rows[len(rows)-1].Value
 	rows = append(rows, Row{Name: "claim_finish_rows_per_s", Value: value, Unit: "1/s", Baseline: plain, Ratio: value / plain})
+	slow, err := b.slowDisk(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("storebench: claim_finish_1ms_per_s: %w", err)
+	}
+	rows = append(rows, slow)
 	if _, err := pool.Exec(ctx, "drop table bench_event, bench_row"); err != nil {
 		return nil, fmt.Errorf("storebench: %w", err)
 	}

@@ -18,7 +18,7 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := []string{"append_rows_per_s", "claim_finish_per_s", "claim_finish_rows_per_s"}
+	names := []string{"append_rows_per_s", "claim_finish_per_s", "claim_finish_rows_per_s", "claim_finish_1ms_per_s"}
 	if len(rows) != len(names) {
 		t.Fatalf("%d rows", len(rows))
 	}
@@ -31,7 +31,7 @@ func TestRun(t *testing.T) {
 	var state string
 	err = pool.QueryRow(t.Context(), `select format('%s events, %s completed, %s tables', (select count(*) from towpath.event where type = 'message.delta'),
 		(select count(*) from towpath.process where status = 'completed'), (select count(*) from pg_tables where tablename like 'bench%' or schemaname like 'bench%'))`).Scan(&state)
-	if err != nil || state != "17600 events, 880 completed, 0 tables" {
+	if err != nil || state != "17600 events, 1760 completed, 0 tables" {
 		t.Errorf("%s, %v", state, err)
 	}
 }
