@@ -56,8 +56,8 @@ func (w *world) compare(t *testing.T, wasm []byte) {
 	if errors.Is(after, errPanic) {
 		t.Fatal(after)
 	}
-	if before != nil && strings.HasPrefix(before.Error(), "section custom") {
-		return // names are dropped when they are damaged, not refused
+	if before != nil && (strings.HasPrefix(before.Error(), "section custom") || strings.HasPrefix(before.Error(), "failed to read custom section")) {
+		return // names are dropped when they are damaged, not refused; nor is a section at the end with a name and nothing else
 	}
 	if (before == nil) != (after == nil) {
 		t.Fatalf("original: %v; rewritten: %v", before, after)
