@@ -14,5 +14,8 @@
 //   - A [Group] makes calls in shared transactions. When one of them fails there, or waits for a lock, none is stored,
 //     and each is made again by itself: a lost answer means what it means for a single call. A claim that is made alone is
 //     handed over before its commit has come back; who calls asks for that before anything follows from it.
+//   - What an executor calls all the time (Claim, ClaimProcess, Append, Finish, Complete) wakes readers after its commit, not by
+//     it: many at once, without holding up other commits. A node that dies between the two wakes nobody, and readers, who look by
+//     themselves each second, lose nothing.
 //   - A Store is safe for concurrent use. Listen holds one connection of the pool for as long as it runs.
 package store
