@@ -15,7 +15,7 @@ import (
 // Version counts the published states of the functions: raise it with the first change below functions, river or roles.sql
 // since the last one that published.txt lists; a test asks for it. A migration installs functions only when its version is
 // higher than the installed one.
-const Version = 6
+const Version = 7
 
 // MinReader is the oldest Version of a worker that can run on this schema.
 const MinReader = 1

@@ -67,7 +67,7 @@ begin
       ('towpath_reader', array['events', 'process', 'recent', 'processes_list', 'await_output', 'changes', 'changes_now',
                                'session_list', 'session_summary', 'session_trace', 'mark_read', 'forget_reader', 'receipts', 'runner_jobs', 'health', 'gauges', 'findings', 'contract']),
       ('towpath_worker', array['submit', 'submit_many', 'steer', 'answer', 'interrupt', 'cancel', 'events', 'process', 'profile_put', 'sweep',
-                               'claim', 'append', 'finish', 'retry', 'renew', 'poll', 'kv_get', 'journal', 'emitted', 'forget', 'park', 'resolve', 'node_start', 'node_stop', 'node_lost', 'hold', 'watch', 'nudge',
+                               'claim', 'begin_claim', 'store_claim', 'append', 'finish', 'retry', 'renew', 'poll', 'kv_get', 'journal', 'emitted', 'forget', 'park', 'resolve', 'node_start', 'node_stop', 'node_lost', 'hold', 'watch', 'nudge',
                                'start', 'append_event', 'append_owned', 'complete', 'complete_by', 'claim_process', 'release', 'resume', 'drain',
                                'recent', 'processes_list', 'await_output', 'cancel_all', 'cancel_shared', 'request_abandon', 'changes', 'changes_now',
                                'accept_input', 'session_put', 'session_control', 'session_list', 'session_summary', 'session_trace', 'mark_read', 'forget_reader',

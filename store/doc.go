@@ -13,7 +13,9 @@
 //     so the second try does not repeat half of the first.
 //   - A [Group] makes calls in shared transactions. When one of them fails there, or waits for a lock, none is stored,
 //     and each is made again by itself: a lost answer means what it means for a single call. A claim that is made alone is
-//     handed over before its commit has come back; who calls asks for that before anything follows from it.
+//     two calls of one transaction, begin_claim and store_claim: the answer of the first is handed over while the second is on
+//     its way, and who calls asks for the commit before anything follows from it. A node that is frozen between the two loses
+//     its connection after five seconds, and with it the claim.
 //   - What an executor calls all the time (Claim, ClaimProcess, Append, Finish, Complete) wakes readers after its commit, not by
 //     it: many at once, without holding up other commits. A node that dies between the two wakes nobody, and readers, who look by
 //     themselves each second, lose nothing.

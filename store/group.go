@@ -22,8 +22,9 @@ type Group struct {
 // Group returns one for a node.
 func (s *Store) Group() *Group {
 	return &Group{
-		claims: gatherer[Claim]{op: "claim", sql: claimSQL, store: s, scan: pgx.RowToStructByName[Claim], early: true},
-		ends:   gatherer[struct{}]{op: "finish", sql: finishSQL, store: s, scan: func(pgx.CollectableRow) (struct{}, error) { return struct{}{}, nil }},
+		claims: gatherer[Claim]{op: "claim", sql: claimSQL, store: s, lanes: 1, scan: pgx.RowToStructByName[Claim],
+			halves: &halves{sql: claimBy("begin_claim"), rest: "select towpath.store_claim($1)", args: func(args []any) []any { return args[4:] }}},
+		ends: gatherer[struct{}]{op: "finish", sql: finishSQL, store: s, lanes: 2, scan: func(pgx.CollectableRow) (struct{}, error) { return struct{}{}, nil }},
 	}
 }
 
@@ -59,15 +60,22 @@ const (
 // A call that is refused, or waits for a lock, costs the others no more than time: nothing of the transaction remains,
 // and each of its calls is made by itself.
 type gatherer[T any] struct {
-	op    string
-	sql   string
-	store *Store
-	scan  pgx.RowToFunc[T]
-	early bool // the callers have something to do while a commit is on its way
+	op     string
+	sql    string
+	store  *Store
+	lanes  int // transactions at once: another begins when the calls that wait fill it
+	scan   pgx.RowToFunc[T]
+	halves *halves // of a call by itself; nil for one whose callers have nothing to do before its commit
 
 	mu      sync.Mutex
 	waiting []*call[T]
-	busy    bool // somebody makes calls, and will make those that wait
+	running int // that make calls, and will make those that wait
+}
+
+// halves are a function as two of one transaction: the first answers, the rest stores.
+type halves struct {
+	sql, rest string
+	args      func([]any) []any // that rest has of those of the call
 }
 
 type call[T any] struct {
@@ -90,8 +98,8 @@ func (g *gatherer[T]) do(ctx context.Context, args []any) (*call[T], error) {
 	c := &call[T]{ctx: ctx, args: args, done: make(chan struct{}), stored: make(chan struct{})}
 	g.mu.Lock()
 	g.waiting = append(g.waiting, c)
-	if !g.busy {
-		g.busy = true
+	if g.running == 0 || g.running < g.lanes && len(g.waiting) >= groupMost {
+		g.running++
 		go g.run()
 	}
 	g.mu.Unlock()
@@ -106,7 +114,9 @@ func (g *gatherer[T]) run() {
 		n := min(len(g.waiting), groupMost)
 		calls := slices.DeleteFunc(g.waiting[:n:n], (*call[T]).givenUp)
 		g.waiting = g.waiting[n:]
-		g.busy = n > 0
+		if n == 0 {
+			g.running--
+		}
 		g.mu.Unlock()
 		if n == 0 {
 			return
@@ -146,14 +156,14 @@ func (c *call[T]) end() {
 }
 
 func (g *gatherer[T]) alone(c *call[T]) {
-	if !g.early {
+	if g.halves == nil {
 		c.result, c.err = one(c.ctx, g.store, g.op, g.scan, g.sql, c.args...)
 		c.end()
 		return
 	}
 	known := false
 	made, err := retry(c.ctx, g.op, func() (error, error) {
-		err := early(c.ctx, g.store, g.scan, g.sql, c.args, func(row T) {
+		err := g.early(c.ctx, c.args, func(row T) {
 			known, c.result = true, row
 			close(c.done)
 		})
@@ -169,6 +179,32 @@ func (g *gatherer[T]) alone(c *call[T]) {
 	}
 	c.err = err
 	c.end()
+}
+
+// early makes a call as its halves, in one transaction, and hands over the answer of the first before it asks for the rest.
+// It returns when the commit has come back. Between the two the server waits for us, though no longer than the first half lets it.
+func (g *gatherer[T]) early(ctx context.Context, args []any, known func(T)) error {
+	c, err := g.store.pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Release()
+	var first, rest pgx.Batch
+	first.Queue("begin")
+	first.Queue(g.halves.sql, args...).Query(func(rows pgx.Rows) error {
+		row, err := pgx.CollectExactlyOneRow(rows, g.scan)
+		if err == nil {
+			known(row)
+		}
+		return err
+	})
+	if err := c.SendBatch(ctx, &first).Close(); err != nil {
+		_, _ = c.Exec(ctx, "rollback") // or the pool closes the connection
+		return err
+	}
+	rest.Queue(g.halves.rest, g.halves.args(args)...)
+	rest.Queue("commit")
+	return c.SendBatch(ctx, &rest).Close()
 }
 
 // together makes calls in one transaction and reports whether it was committed.

@@ -195,18 +195,119 @@ func TestAClaimIsKnownBeforeItIsStored(t *testing.T) {
 
 func TestAClaimThatIsNotStoredSaysSo(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.atCommit("raise exception 'no room'")
-	d, g := w.delivered("s")[0], w.store.Group()
-	c, stored, err := g.Claim(t.Context(), node("n"), d.job, d.args, ttl)
-	w.ok(err)
-	if err := stored(); c.Action != store.ActionRun || err == nil || !strings.Contains(err.Error(), "claim: ") || !strings.Contains(err.Error(), "no room") {
-		t.Errorf("%s, %v", c.Action, err)
+	for name, trigger := range map[string]string{
+		"refused by its second half": "create trigger no_room before insert on towpath.lease for each row execute function no_room()",
+		"refused by its commit":      "create constraint trigger no_room after insert on towpath.lease deferrable initially deferred for each row execute function no_room()",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.exec("create function no_room() returns trigger language plpgsql as $$ begin raise exception 'no room'; end $$")
+			w.exec(trigger)
+			d, g := w.delivered("s")[0], w.store.Group()
+			c, stored, err := g.Claim(t.Context(), node("n"), d.job, d.args, ttl)
+			w.ok(err)
+			if err := stored(); c.Action != store.ActionRun || err == nil || !strings.Contains(err.Error(), "claim: ") || !strings.Contains(err.Error(), "no room") {
+				t.Errorf("%s, %v", c.Action, err)
+			}
+			w.log(d.id, "process.queued")
+			w.exec("drop trigger no_room on towpath.lease")
+			if c, err := claimed(t.Context(), g, d.job, d.args); err != nil || c.Action != store.ActionRun {
+				t.Errorf("the next claim: %+v, %v", c, err)
+			}
+			w.sound()
+		})
 	}
-	w.log(d.id, "process.queued")
-	w.exec("drop trigger at_commit on towpath.lease")
-	if c, err := claimed(t.Context(), g, d.job, d.args); err != nil || c.Action != store.ActionRun {
+}
+
+// A node that is frozen between the halves of a claim holds its session up for seconds, not for as long as it is frozen.
+func TestWhoStopsInTheMiddleOfAClaimLosesIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d := w.delivered("s")[0]
+	frozen, err := w.pool.Acquire(t.Context())
+	w.ok(err)
+	defer frozen.Release()
+	_, err = frozen.Exec(t.Context(), "begin")
+	w.ok(err)
+	var action string
+	w.ok(frozen.QueryRow(t.Context(), "select action from towpath.begin_claim($1, $2, 'm', gen_random_uuid(), '30 seconds')", d.job, d.args).Scan(&action))
+	if action != store.ActionRun {
+		t.Fatal(action)
+	}
+	c, err := claimed(t.Context(), w.store.Group(), d.job, d.args)
+	if err != nil || c.Action != store.ActionRun || *c.Attempt != 1 {
 		t.Errorf("the next claim: %+v, %v", c, err)
 	}
+	if _, err := frozen.Exec(t.Context(), "select towpath.store_claim('30 seconds')"); err == nil {
+		t.Error("the frozen one went on")
+	}
+	w.log(d.id, "process.queued", "process.started")
 	w.sound()
+}
+
+func TestTheRestOfAClaimAloneStoresNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d := w.delivered("s")[0]
+	w.exec("select towpath.begin_claim($1, $2, 'n', gen_random_uuid(), '30 seconds')", d.job, d.args)
+	w.exec("select towpath.store_claim('30 seconds')")
+	w.log(d.id, "process.queued")
+	if n := get[int](w, "select count(*)::int from towpath.lease"); n != 0 {
+		t.Errorf("%d leases", n)
+	}
+	w.sound()
+}
+
+func TestOneClaimIsStoredOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d := w.delivered("s")[0]
+	tx, err := w.pool.Begin(t.Context())
+	w.ok(err)
+	defer tx.Rollback(context.WithoutCancel(t.Context()))
+	for _, want := range []string{store.ActionRun, store.ActionSkip} {
+		var action string
+		w.ok(tx.QueryRow(t.Context(), "select action from towpath.claim($1, $2, 'n', gen_random_uuid(), '30 seconds')", d.job, d.args).Scan(&action))
+		if action != want {
+			t.Errorf("%s, not %s", action, want)
+		}
+	}
+	w.ok(tx.Commit(t.Context()))
+	w.log(d.id, "process.queued", "process.started")
+	w.sound()
+}
+
+// While a transaction of ends is on its way, another begins when those that wait would fill it.
+func TestFullTransactionsOfEndsGoSideBySide(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.exec("create table ended (xid xid8, at timestamptz)")
+	w.exec(`create function note_end() returns trigger language plpgsql as $$
+		begin insert into public.ended values (pg_current_xact_id(), clock_timestamp()); return null; end $$`)
+	w.exec("create trigger note_end after delete on towpath.lease for each row execute function note_end()")
+	for range 20 {
+		g := w.store.Group()
+		var ends []store.End
+		for _, d := range w.delivered(sessions(100)...) {
+			c := w.claim(node("n"), d.job, d.args)
+			ends = append(ends, store.End{Status: "completed", Outcome: json.RawMessage(`{}`), Batch: store.Batch{Owner: c.Owner()}})
+		}
+		var group sync.WaitGroup
+		for _, e := range ends {
+			group.Go(func() {
+				if err := g.Finish(t.Context(), e); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		group.Wait()
+		// Whether they meet is the machine's affair; that they never do would be ours.
+		if t.Failed() || get[bool](w, `with x as (select xid, min(at), max(at), count(*) from ended group by xid having count(*) > 1)
+			select exists (select from x a join x b on a.xid < b.xid and a.min < b.max and b.min < a.max)`) {
+			w.sound()
+			return
+		}
+	}
+	t.Error("one transaction waited for the other each time")
 }

@@ -38,6 +38,6 @@ func init() {
 		{name: "files go by hand under a turn", file: "functions/storage.sql", old: "    if s.active_process is not null then\n", new: "    if false then\n", run: "TestWhatExpiresIsEvictedUnlessItsSessionWorks"},
 		{name: "a kind that nobody has", file: "functions/storage.sql", old: "if options ->> 'kind' <> all(kinds) then", new: "if false then", run: "TestStorageThatCannotBeAskedFor"},
 		{name: "trouble is success", file: "functions/storage.sql", old: "evicted_at = case when o.trouble is null then towpath.now() end", new: "evicted_at = towpath.now()", run: "TestStorageGoesOneWay"},
-		{name: "turns run without their files", file: "functions/claim.sql", old: "x.evicted_at is null and not x.shared", new: "false", run: "TestATurnRunsWhereItsFilesAre"},
+		{name: "turns run without their files", file: "functions/claim.sql", old: "o.evicted_at is null and not o.shared", new: "false", run: "TestATurnRunsWhereItsFilesAre"},
 	}...)
 }

@@ -2,12 +2,10 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -60,56 +58,6 @@ func one[T any](ctx context.Context, s *Store, op string, scan pgx.RowToFunc[T],
 		}
 		return pgx.CollectExactlyOneRow(rows, scan)
 	})
-}
-
-// early runs a query that yields one row, in one round trip, and hands the row over as soon as it is there. It returns when
-// the commit has come back: the server sends the row before it waits for its log.
-func early[T any](ctx context.Context, s *Store, scan pgx.RowToFunc[T], sql string, args []any, known func(T)) error {
-	c, err := s.pool.Acquire(ctx)
-	if err != nil {
-		return err
-	}
-	defer c.Release()
-	conn := c.Conn()
-	if conn.Config().DefaultQueryExecMode != pgx.QueryExecModeCacheStatement { // a pooler keeps no statement for us
-		rows, err := conn.Query(ctx, sql, args...)
-		if err != nil {
-			return err
-		}
-		row, err := pgx.CollectExactlyOneRow(rows, scan)
-		if err == nil {
-			known(row)
-		}
-		return err
-	}
-	statement, err := conn.Prepare(ctx, sql, sql) // once a connection
-	if err != nil {
-		return err
-	}
-	var b pgx.ExtendedQueryBuilder
-	if err := b.Build(conn.TypeMap(), statement, args); err != nil {
-		return err
-	}
-	p := conn.PgConn().StartPipeline(ctx)
-	p.SendQueryStatement(statement, b.ParamValues, b.ParamFormats, b.ResultFormats)
-	p.SendFlushRequest()
-	if err = p.Sync(); err == nil {
-		var answer any
-		if answer, err = p.GetResults(); err == nil {
-			var row T
-			if row, err = pgx.CollectExactlyOneRow(pgx.RowsFromResultReader(conn.TypeMap(), answer.(*pgconn.ResultReader)), scan); err == nil {
-				known(row)
-			}
-		}
-	}
-	if closed := p.Close(); err == nil {
-		err = closed
-	}
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) && pg.Code == "0A000" { // the function was replaced, and yields another row
-		_ = conn.Deallocate(ctx, sql)
-	}
-	return err
 }
 
 // all runs a query and collects its rows.

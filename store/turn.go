@@ -59,7 +59,11 @@ func (s *Store) claimed(c Claim) {
 	}
 }
 
-var claimSQL = "select * from towpath.claim(" + later("$1::bigint") + ", $2, $3, $4, $5)"
+var claimSQL = claimBy("claim")
+
+func claimBy(function string) string {
+	return "select * from towpath." + function + "(" + later("$1::bigint") + ", $2, $3, $4, $5)"
+}
 
 func claimArgs(n Node, job int64, args json.RawMessage, ttl time.Duration) []any {
 	return []any{job, args, n.ID, n.Incarnation, ttl}

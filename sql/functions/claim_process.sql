@@ -36,6 +36,7 @@ begin
   else
     select x.action, x.fence, x.attempt, x.detail into action, fence, attempt, detail
     from towpath.take(p, job_id, coalesce(claim_process.generation, p.generation), node, claim_process.incarnation, ttl) x;
+    perform towpath.store_claim(ttl);
   end if;
   if action = 'run' then
     holder := node; lease_until := coalesce(lease_until, t + ttl);
