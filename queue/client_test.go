@@ -81,6 +81,42 @@ func states(t testing.TB, pool *pgxpool.Pool) func(id int64, state string) row {
 	}
 }
 
+// A job is a message: that it was fetched, or has ended, need not wait for the disk. A pooler of transactions keeps no
+// settings, and none may reach our own statements.
+func TestRiversStatementsDoNotWaitForTheLog(t *testing.T) {
+	t.Parallel()
+	for name, pooled := range map[string]bool{"of a connection of its own": false, "of a pooler's": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool := queuetest.Pool(t)
+			exec(t, pool, `do $$ begin execute format('alter database %I set synchronous_commit = on', current_database()); end $$`) // the tests' server has it off
+			pool.Reset()
+			exec(t, pool, `create table waited (synchronous text);
+				create function note_commit() returns trigger language plpgsql as $$ begin insert into public.waited values (current_setting('synchronous_commit')); return null; end $$;
+				create trigger note_commit after update on river_job for each row execute function note_commit()`)
+			wait := states(t, pool)
+			var ours string
+			start(t, pool, queue.Config{NodeID: "n", Pooled: pooled, Handlers: map[queue.Kind]queue.Handler{
+				queue.Turn: func(ctx context.Context, _ queue.Job) error {
+					return pool.QueryRow(ctx, "show synchronous_commit").Scan(&ours)
+				},
+			}})
+			var id int64
+			if err := pool.QueryRow(t.Context(), insertTurn).Scan(&id); err != nil {
+				t.Fatal(err)
+			}
+			wait(id, "completed")
+			var rivers string
+			if err := pool.QueryRow(t.Context(), "select string_agg(distinct synchronous, ' ') from waited").Scan(&rivers); err != nil {
+				t.Fatal(err)
+			}
+			if want := map[bool]string{false: "off", true: "on"}[pooled]; rivers != want || ours != "on" {
+				t.Errorf("River's commits wait: %s, ours: %s", rivers, ours)
+			}
+		})
+	}
+}
+
 func listen(t testing.TB, pool *pgxpool.Pool, channel string) *pgx.Conn {
 	t.Helper()
 	conn, err := pgx.ConnectConfig(t.Context(), pool.Config().ConnConfig)
