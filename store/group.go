@@ -15,17 +15,29 @@ import (
 // is paid once for a transaction, since Postgres makes their expressions ready anew in each. Who calls while nobody else
 // does is served alone and at once. Its calls mean what those of Store mean. A Group is safe for concurrent use.
 type Group struct {
+	// Decided, unless nil, is told of a claim that the database has decided and not stored; until it returns nothing goes on.
+	// For harnesses. Set it before the first claim.
+	Decided func(Claim)
+
 	claims gatherer[Claim]
 	ends   gatherer[struct{}]
 }
 
 // Group returns one for a node.
 func (s *Store) Group() *Group {
-	return &Group{
-		claims: gatherer[Claim]{op: "claim", sql: claimSQL, store: s, lanes: 1, scan: pgx.RowToStructByName[Claim],
-			halves: &halves{sql: claimBy("begin_claim"), rest: "select towpath.store_claim($1)", args: func(args []any) []any { return args[4:] }}},
-		ends: gatherer[struct{}]{op: "finish", sql: finishSQL, store: s, lanes: 2, scan: func(pgx.CollectableRow) (struct{}, error) { return struct{}{}, nil }},
+	g := &Group{
+		claims: gatherer[Claim]{op: "claim", sql: claimSQL, store: s, lanes: 1, scan: pgx.RowToStructByName[Claim]},
+		ends:   gatherer[struct{}]{op: "finish", sql: finishSQL, store: s, lanes: 2, scan: func(pgx.CollectableRow) (struct{}, error) { return struct{}{}, nil }},
 	}
+	g.claims.halves = &halves[Claim]{
+		sql: claimBy("begin_claim"), rest: "select towpath.store_claim($1)", args: func(args []any) []any { return args[4:] },
+		between: func(c Claim) {
+			if g.Decided != nil && c.Action == ActionRun {
+				g.Decided(c)
+			}
+		},
+	}
+	return g
 }
 
 // Claim is Store.Claim, and may return while the commit is still on its way. Whoever gets no error calls stored, once or often,
@@ -65,7 +77,7 @@ type gatherer[T any] struct {
 	store  *Store
 	lanes  int // transactions at once: another begins when the calls that wait fill it
 	scan   pgx.RowToFunc[T]
-	halves *halves // of a call by itself; nil for one whose callers have nothing to do before its commit
+	halves *halves[T] // of a call by itself; nil for one whose callers have nothing to do before its commit
 
 	mu      sync.Mutex
 	waiting []*call[T]
@@ -73,9 +85,10 @@ type gatherer[T any] struct {
 }
 
 // halves are a function as two of one transaction: the first answers, the rest stores.
-type halves struct {
+type halves[T any] struct {
 	sql, rest string
 	args      func([]any) []any // that rest has of those of the call
+	between   func(T)
 }
 
 type call[T any] struct {
@@ -195,6 +208,7 @@ func (g *gatherer[T]) early(ctx context.Context, args []any, known func(T)) erro
 		row, err := pgx.CollectExactlyOneRow(rows, g.scan)
 		if err == nil {
 			known(row)
+			g.halves.between(row)
 		}
 		return err
 	})

@@ -2,6 +2,7 @@ package turn
 
 // Names of points in the life of a turn, in their order.
 const (
+	AtClaim    = "claim"    // the claim is decided, and not stored; only of a claim that is made alone
 	AtCall     = "call"     // before a live host call
 	AtIntent   = "intent"   // an outside call's intent is committed, nothing has left the node
 	AtAppend   = "append"   // before a flush

@@ -116,6 +116,9 @@ func New(c Config) *Runner {
 		ask: make(chan struct{}, 1), asked: map[string]struct{}{}}
 	r.renewed.Store(time.Now().UnixNano())
 	r.flusher, r.group = newFlusher(r), c.Store.Group()
+	if r.Fault != nil {
+		r.group.Decided = func(c store.Claim) { r.Fault(Point{Process: *c.ProcessID, Name: AtClaim}) }
+	}
 	return r
 }
 
@@ -160,6 +163,9 @@ func (r *Runner) Handle(ctx context.Context, job int64, args json.RawMessage) er
 	}
 	claimed.Wait()
 	if err != nil {
+		if x != nil {
+			x.fault(AtLeft, 0)
+		}
 		return err
 	}
 	if !ours {

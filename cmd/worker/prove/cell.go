@@ -189,6 +189,8 @@ func (l *lane) judge(ctx context.Context, id string, cell Cell, want string, ask
 // label names a point for the table.
 func label(c Cell, p turn.Point) string {
 	switch p.Name {
+	case turn.AtClaim:
+		return "claim decided"
 	case turn.AtCall:
 		text := "before " + p.Op
 		if c.Settled {

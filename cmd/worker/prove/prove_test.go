@@ -35,6 +35,7 @@ func TestWhatIsLostIsNoticed(t *testing.T) {
 
 // points of a small turn.
 func points() (list []turn.Point) {
+	list = append(list, turn.Point{Name: turn.AtClaim})
 	for i, op := range []string{"kv_get", "http_open", "wait", "emit", "wait", "emit", "close", "finish"} {
 		list = append(list, turn.Point{Name: turn.AtCall, Op: op, Call: i + 1})
 		if op == "http_open" {
@@ -52,16 +53,16 @@ func TestAMatrixHasEveryPoint(t *testing.T) {
 		}
 		kinds[c.String()] = true
 	}
-	for _, want := range []string{"call http_open 1", "call emit 2, settled", "call close 1", "intent 1", "append 1", "appended 1", "finish 1", "finished 1", "sent 2"} {
+	for _, want := range []string{"call http_open 1", "call emit 2, settled", "call close 1", "intent 1", "append 1", "appended 1", "finish 1", "finished 1", "sent 2", "claim 1"} {
 		if !kinds[want+", kill -9"] {
 			t.Errorf("the reduced matrix lacks %s: %v", want, kinds)
 		}
 	}
-	// 8 calls in memory and committed, 5 other points, one request; with and without a server of one's own.
-	if n := len(full(points(), true)); n != 4*(16+5+1) {
+	// 8 calls in memory and committed, 6 other points, one request; with and without a server of one's own.
+	if n := len(full(points(), true)); n != 4*(16+6+1) {
 		t.Errorf("%d cells", n)
 	}
-	if n := len(full(points(), false)); n != 3*(16+5+1) {
+	if n := len(full(points(), false)); n != 3*(16+6+1) {
 		t.Errorf("%d cells without Postgres", n)
 	}
 }

@@ -111,6 +111,8 @@ func (c *campaign) draw(id string) (Arm, Fault) {
 		a.Name, a.N = turn.AtFinish, 1
 	case 4:
 		a.Name, a.N = turn.AtFinished, 1
+	case 5:
+		a.Name, a.N = turn.AtClaim, 1
 	}
 	if only := Fault(c.lane.options.Only); only != "" {
 		return a, only
