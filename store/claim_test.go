@@ -161,6 +161,9 @@ func TestAJobOfAnOlderGenerationDoesNothing(t *testing.T) {
 	}
 }
 
+// Who dies again and again before it stores anything spends the budget all the same, and the session goes on.
+//
+// feature: D68 D69
 func TestASpentBudgetIsGivenUp(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -114,6 +114,72 @@ func TestTheNthSignalAnswersTheNthWait(t *testing.T) {
 	w.sound()
 }
 
+// A process that waits has given its place back: executors with fewer places than there are parents get through them all.
+//
+// feature: D32
+func TestMoreParentsThanSlotsFinish(t *testing.T) {
+	t.Parallel()
+	for _, slots := range []int{1, 3} {
+		t.Run(fmt.Sprint(slots), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			const parents, children = 8, 2
+			for i := range parents {
+				w.named(fmt.Sprintf("p%d", i), func(o *store.StartOptions) {
+					o.EventTypes = map[string]json.RawMessage{"signal.done": raw(`{}`)}
+				})
+			}
+			// execute takes whatever is due and does one stretch of it.
+			execute := func(id string) error {
+				l, err := w.store.ClaimProcess(t.Context(), id, node("n"), ttl, 0)
+				if err != nil || l.Action != store.ActionRun { // another has it
+					return err
+				}
+				if parent, _, child := strings.Cut(id, "."); child {
+					if _, err := w.store.Signal(t.Context(), parent, "done", id, raw(`{}`), ""); err != nil {
+						return err
+					}
+				} else {
+					for i := range children {
+						p := operation()
+						p.Options.ID, p.Options.Parent = fmt.Sprintf("%s.%d", id, i), id
+						if _, err := w.store.Start(t.Context(), p); err != nil {
+							return err
+						}
+					}
+					for i := range children {
+						if s, err := w.store.WaitSignal(t.Context(), l.Owner(), "done", i+1); err != nil || s.Seq == nil {
+							return err // it waits, and this place is free
+						}
+					}
+				}
+				return w.store.Complete(t.Context(), l.Owner(), done("end"))
+			}
+			var executors sync.WaitGroup
+			for range slots {
+				executors.Go(func() {
+					for {
+						due := w.listed(map[string]any{"status": "queued"})
+						if len(due) == 0 {
+							return // who executes something still goes on with what that makes due
+						}
+						slices.SortFunc(due, func(a, b string) int { return len(a) - len(b) }) // parents first: all of them wait before a child begins
+						if err := execute(due[0]); err != nil {
+							t.Error(err)
+							return
+						}
+					}
+				})
+			}
+			executors.Wait()
+			if n := len(w.listed(map[string]any{"status": "completed"})); n != parents*(1+children) {
+				t.Errorf("%d of %d processes completed", n, parents*(1+children))
+			}
+			w.sound()
+		})
+	}
+}
+
 // A wait and its signal meet: whichever is first, the process goes on.
 //
 // feature: D27

@@ -31,6 +31,7 @@ func (w *world) raw(sql string, args ...any) {
 	w.ok(tx.Commit(w.Context()))
 }
 
+// feature: D65
 func TestTheSweepDecidesByTheRow(t *testing.T) {
 	t.Parallel()
 	bind := func(w *world, id string) {

@@ -47,7 +47,10 @@ func (s suite) Run() int {
 	return pgtest.Main(s.m)
 }
 
-// TestScripts plays the stories of testdata/script, side by side, with the program in processes of its own.
+// TestScripts plays the stories of testdata/script, side by side, with the program in processes of its own: prove.txtar kills
+// workers, outage.txtar the database.
+//
+// feature: D65 D111
 func TestScripts(t *testing.T) { playScripts(t, "testdata/script") }
 
 func playScripts(t *testing.T, dir string) {

@@ -17,6 +17,8 @@ func (b *bench) expire() {
 }
 
 // What is on its way while the lease lapses is stored all the same, if nobody has taken the turn meanwhile.
+//
+// feature: D13
 func TestALapsedLeaseLosesNothing(t *testing.T) {
 	for name, g := range map[string]func(b *bench) guest{
 		"in a flush": func(b *bench) guest {
@@ -77,6 +79,8 @@ func TestALapsedLeaseLosesNothing(t *testing.T) {
 }
 
 // The same, but somebody has taken it: nothing of the old owner is stored.
+//
+// feature: D13 D62
 func TestATakenLeaseStoresNothing(t *testing.T) {
 	b := newBench(t)
 	id := b.submitted("p")

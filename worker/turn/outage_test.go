@@ -123,6 +123,8 @@ func TestAReturnWhoseAnswerIsLostKeepsTheJournal(t *testing.T) {
 
 // The server ends a connection while it is in the middle of a flush, or of the commit that ends a turn: nothing of that is
 // stored, and all of it by the next try, once.
+//
+// feature: D13
 func TestTheServerFailsInTheMiddleOfAFlush(t *testing.T) {
 	for statement, sync := range map[string]bool{"towpath.append(": true, "towpath.finish(": false} {
 		t.Run(statement, func(t *testing.T) {

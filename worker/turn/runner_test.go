@@ -424,6 +424,7 @@ func TestAStoppingWorkerGivesTurnsBackWithoutCost(t *testing.T) {
 	b.check()
 }
 
+// feature: D62
 func TestWhoLostTheLeaseWritesNothing(t *testing.T) {
 	b := newBench(t)
 	running, taken := make(chan struct{}), make(chan struct{})
