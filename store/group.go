@@ -88,7 +88,7 @@ type gatherer[T any] struct {
 type halves[T any] struct {
 	sql, rest string
 	args      func([]any) []any // that rest has of those of the call
-	between   func(T)
+	between   func(T)           // is told of the answer before the rest is asked for
 }
 
 type call[T any] struct {
