@@ -40,8 +40,8 @@ func (s *Store) Group() *Group {
 	return g
 }
 
-// Claim is Store.Claim, and may return while the commit is still on its way. Whoever gets no error calls stored, once or often,
-// which waits for that: until it has returned nil the claim holds for nobody, and nothing that follows from it may be written or
+// Claim is Store.Claim, and may return when the claim is decided and not stored yet. Whoever gets no error calls stored, once or
+// often, which waits for the commit: until it has returned nil the claim holds for nobody, and nothing that follows from it may be written or
 // leave the node.
 func (g *Group) Claim(ctx context.Context, n Node, job int64, args json.RawMessage, ttl time.Duration) (c Claim, stored func() error, err error) {
 	made, err := g.claims.do(ctx, claimArgs(n, job, args, ttl))
@@ -98,7 +98,7 @@ type call[T any] struct {
 	stored chan struct{} // and its commit has come back
 	result T
 	err    error
-	lost   error // of a commit that was to follow the result
+	lost   error // of what was to be stored behind the result
 }
 
 // wait returns when what the result tells is stored, or why it is not known to be.
